@@ -1,0 +1,113 @@
+/* cnnfast.h: the one public header of the engine, usable from C without Python.
+ *
+ * Images are NHWC with a pixel pitch: channel c of pixel (n, y, x) of an image tensor stands at
+ *     data[((n * h + y) * w + x) * pitch + c],  pitch >= channels, in floats.
+ * Convolution weights are logical OIHW, dense. All sizes are int64_t, all strides count elements.
+ * Arguments come in the order outputs, inputs, descriptor, scratch. Outputs are overwritten.
+ * Every function that computes returns a cnf_status; none aborts, none allocates on a hot path. */
+#ifndef CNNFAST_H
+#define CNNFAST_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum {
+    CNF_OK = 0,
+    CNF_BAD_ARGUMENT,  /* a size, stride or kind that the primitive does not accept */
+    CNF_OUT_OF_MEMORY, /* scratch could not be had; nothing was written */
+} cnf_status;
+
+#define CNF_MAX_RANK 8
+
+/* ---- the machine ------------------------------------------------------------------------- */
+
+const char *cnf_cpu_name(void);               /* brand string of the processor */
+const char *cnf_isa_name(void);               /* the ladder's rung in use */
+int cnf_isa_count(void);                      /* rungs that this CPU and its system can run */
+const char *cnf_isa_available(int index);     /* their names, slowest first */
+cnf_status cnf_set_isa(const char *name);     /* force a rung; CNF_BAD_ARGUMENT if not available */
+int cnf_has_openmp(void);
+int cnf_get_threads(void);
+int cnf_set_threads(int threads);             /* 0: the default of this machine; returns the count */
+
+void *cnf_allocate(size_t bytes);             /* 64-byte aligned, from the pool; NULL if none */
+void cnf_release(void *pointer);
+size_t cnf_memory_trim(size_t keep);          /* give cached memory back; returns bytes still cached */
+size_t cnf_pitch(size_t channels);            /* the pixel pitch that the engine gives to images */
+
+/* ---- primitives -------------------------------------------------------------------------- */
+
+typedef enum {
+#define PRIMITIVE(name, descriptor, buffers, scratch) cnf_id_##name,
+#include "plan/primitives.def"
+#undef PRIMITIVE
+    cnf_primitive_count
+} cnf_primitive_id;
+
+#define CNF_MAX_BUFFERS 8
+
+/* Run one primitive now. `buffers` holds its operands in the order of its C function. */
+cnf_status cnf_execute(int primitive, void *const *buffers, const void *descriptor);
+int cnf_primitive_buffers(int primitive);
+size_t cnf_primitive_descriptor_size(int primitive);
+const char *cnf_primitive_name(int primitive);
+
+/* A recorded call: what `cnf_execute` takes, kept for replay. */
+typedef struct {
+    int primitive;
+    void *buffers[CNF_MAX_BUFFERS];
+    const void *descriptor;
+} cnf_call;
+
+/* Run `count` recorded calls in order; stops at the first that fails. */
+cnf_status cnf_replay(const cnf_call *calls, size_t count);
+
+/* ---- element-wise ------------------------------------------------------------------------ */
+
+typedef enum {
+    CNF_RELU,
+    CNF_UNARY_COUNT
+} cnf_unary_kind;
+
+/* y[i] = f(x[i]) over a strided box of `rank` axes. */
+typedef struct {
+    int64_t kind; /* cnf_unary_kind */
+    int64_t rank;
+    int64_t size[CNF_MAX_RANK];
+    int64_t y_stride[CNF_MAX_RANK];
+    int64_t x_stride[CNF_MAX_RANK];
+    float alpha, beta;
+} cnf_unary;
+
+/* ---- reduction --------------------------------------------------------------------------- */
+
+/* ---- gemm -------------------------------------------------------------------------------- */
+
+/* ---- conv2d ------------------------------------------------------------------------------ */
+
+/* ---- depthwise --------------------------------------------------------------------------- */
+
+/* ---- pool -------------------------------------------------------------------------------- */
+
+/* ---- norm -------------------------------------------------------------------------------- */
+
+/* ---- softmax ----------------------------------------------------------------------------- */
+
+/* ---- dropout ----------------------------------------------------------------------------- */
+
+/* ---- resize ------------------------------------------------------------------------------ */
+
+/* ---- pad --------------------------------------------------------------------------------- */
+
+/* ---- index ------------------------------------------------------------------------------- */
+
+/* ---- optim ------------------------------------------------------------------------------- */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

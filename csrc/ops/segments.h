@@ -1,0 +1,16 @@
+/* segments.h: how a GEMM tile walks its reduction.
+ *
+ * The depth of a tile is cut into segments: within one, row i of A at depth p is
+ * a[offset + i * a_row + p * a_depth]; the packed panel of B simply goes on. One segment is a plain
+ * matrix product; one a kernel tap is a convolution that reads the image in place. */
+#ifndef CNF_SEGMENTS_H
+#define CNF_SEGMENTS_H
+
+#include <stdint.h>
+
+typedef struct {
+    int64_t offset; /* floats from the tile's base in A */
+    int64_t length; /* depth of this segment */
+} cnf_segment;
+
+#endif
