@@ -1,0 +1,157 @@
+"""Every shape and padding rule, once: for eager calls, recordings, readers and tests.
+
+Each function takes shapes and attributes, returns the result's shape or the normalised
+attributes, and raises a ValueError that names what was given and the rule that it broke.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = ["conv2d", "conv_transpose2d", "linear", "matmul", "pair", "same_padding"]
+
+Pair = tuple[int, int]
+
+
+def pair(value: int | Sequence[int], name: str, minimum: int = 1) -> Pair:
+    """Return `value`, one integer for both image axes or two, as (height, width)."""
+    values = (value, value) if isinstance(value, int) else tuple(int(v) for v in value)
+    if len(values) == 1:
+        values = values * 2
+    if len(values) != 2 or min(values) < minimum:
+        raise ValueError(f"{name}: expected one or two integers of at least {minimum}, got {value}")
+    return values[0], values[1]
+
+
+def same_padding(kernel: Pair, dilation: Pair) -> tuple[Pair, Pair]:
+    """Return ((top, bottom), (left, right)) that keeps the size at stride 1; the odd one goes last."""
+    total = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
+    top, left = total[0] // 2, total[1] // 2
+    return (top, total[0] - top), (left, total[1] - left)
+
+
+def conv_padding(
+    padding: int | Sequence[int] | str, kernel: Pair, stride: Pair, dilation: Pair
+) -> tuple[Pair, Pair]:
+    """Return ((top, bottom), (left, right)) for an integer, a pair, ``"same"`` or ``"valid"``."""
+    if padding == "valid":
+        return (0, 0), (0, 0)
+    if padding == "same":
+        if stride != (1, 1):
+            raise ValueError(f'padding="same" needs stride 1, got stride {stride}')
+        return same_padding(kernel, dilation)
+    if isinstance(padding, str):
+        raise ValueError(f'padding: expected integers, "same" or "valid", got {padding!r}')
+    h, w = pair(padding, "padding", minimum=0)
+    return (h, h), (w, w)
+
+
+def conv2d(
+    x: Sequence[int],
+    weight: Sequence[int],
+    bias: Sequence[int] | None,
+    stride: Pair,
+    padding: tuple[Pair, Pair],
+    dilation: Pair,
+    groups: int,
+) -> tuple[int, int, int, int]:
+    """Return (N, C_out, H_out, W_out) of a convolution of x (N, C, H, W) with weight (O, I, kh, kw)."""
+    if len(x) != 4 or len(weight) != 4:
+        raise ValueError(
+            f"conv2d: expected input (N, C, H, W) and weight (O, I, kh, kw), "
+            f"got {tuple(x)} and {tuple(weight)}"
+        )
+    if groups < 1 or weight[0] % groups or x[1] != weight[1] * groups:
+        raise ValueError(
+            f"conv2d: weight {tuple(weight)} with groups={groups} takes {weight[1] * groups} "
+            f"channels and a multiple of {groups} outputs, got input {tuple(x)}"
+        )
+    if bias is not None and tuple(bias) != (weight[0],):
+        raise ValueError(f"conv2d: expected bias ({weight[0]},), got {tuple(bias)}")
+    sizes = []
+    for size, k, s, (before, after), d in zip(
+        x[2:], weight[2:], stride, padding, dilation, strict=True
+    ):
+        room, extent = size + before + after, d * (k - 1) + 1
+        if k < 1 or extent > room:
+            raise ValueError(
+                f"conv2d: a kernel {tuple(weight[2:])} with dilation {dilation} spans {extent} "
+                f"pixels, more than the padded input's {room} (input {tuple(x)}, padding {padding})"
+            )
+        sizes.append((room - extent) // s + 1)
+    return x[0], weight[0], sizes[0], sizes[1]
+
+
+def conv_transpose2d(
+    x: Sequence[int],
+    weight: Sequence[int],
+    bias: Sequence[int] | None,
+    stride: Pair,
+    padding: Pair,
+    output_padding: Pair,
+    dilation: Pair,
+    groups: int,
+) -> tuple[int, int, int, int]:
+    """Return the shape of a transposed convolution of x (N, C, H, W) with weight (C, O/groups, kh, kw)."""
+    if len(x) != 4 or len(weight) != 4 or x[1] != weight[0] or groups < 1 or x[1] % groups:
+        raise ValueError(
+            f"conv_transpose2d: expected input (N, C, H, W) and weight (C, O/groups, kh, kw) with "
+            f"C a multiple of groups={groups}, got {tuple(x)} and {tuple(weight)}"
+        )
+    channels = weight[1] * groups
+    if bias is not None and tuple(bias) != (channels,):
+        raise ValueError(f"conv_transpose2d: expected bias ({channels},), got {tuple(bias)}")
+    sizes = []
+    for size, k, s, p, extra, d in zip(
+        x[2:], weight[2:], stride, padding, output_padding, dilation, strict=True
+    ):
+        if extra >= max(s, d):
+            raise ValueError(
+                f"conv_transpose2d: output_padding {output_padding} must be smaller than "
+                f"stride {stride} or dilation {dilation}"
+            )
+        out = (size - 1) * s - 2 * p + d * (k - 1) + extra + 1
+        if out < 1:
+            raise ValueError(
+                f"conv_transpose2d: padding {padding} leaves no pixel of input {tuple(x)}"
+            )
+        sizes.append(out)
+    return x[0], channels, sizes[0], sizes[1]
+
+
+def linear(x: Sequence[int], weight: Sequence[int], bias: Sequence[int] | None) -> tuple[int, ...]:
+    """Return (..., O) for x (..., I) and weight (O, I)."""
+    if len(weight) != 2 or len(x) < 1 or x[-1] != weight[1]:
+        raise ValueError(
+            f"linear: the input's last axis must equal the weight's second: "
+            f"input {tuple(x)}, weight {tuple(weight)}"
+        )
+    if bias is not None and tuple(bias) != (weight[0],):
+        raise ValueError(f"linear: expected bias ({weight[0]},), got {tuple(bias)}")
+    return (*x[:-1], weight[0])
+
+
+def broadcast(*shapes: Sequence[int]) -> tuple[int, ...]:
+    """Return the shape that `shapes` broadcast to, by NumPy's rule."""
+    rank = max(map(len, shapes))
+    padded = [(1,) * (rank - len(shape)) + tuple(shape) for shape in shapes]
+    result = []
+    for sizes in zip(*padded, strict=True):
+        wide = {size for size in sizes if size != 1}
+        if len(wide) > 1:
+            raise ValueError(
+                "shapes " + " and ".join(str(tuple(s)) for s in shapes) + " do not broadcast: "
+                "aligned at the right, sizes must be equal or 1"
+            )
+        result.append(wide.pop() if wide else 1)
+    return tuple(result)
+
+
+def matmul(a: Sequence[int], b: Sequence[int]) -> tuple[int, ...]:
+    """Return the shape of a @ b for a (..., M, K) and b (..., K, N), batch axes broadcast."""
+    if len(a) < 2 or len(b) < 2 or a[-1] != b[-2]:
+        raise ValueError(
+            f"matmul: the last axis of the first must equal the last but one of the second: "
+            f"{tuple(a)} @ {tuple(b)}"
+        )
+    return (*broadcast(a[:-2], b[:-2]), a[-2], b[-1])
