@@ -107,6 +107,27 @@ typedef struct {
 
 /* ---- optim ------------------------------------------------------------------------------- */
 
+/* One step over n parameters. The fields are torch.optim's hyperparameters; those that a schedule
+ * changes from step to step stand here and nowhere else, so a recording needs only new values. */
+typedef struct {
+    int64_t n;
+    double lr, momentum, dampening, weight_decay;
+    int64_t nesterov;
+    int64_t first; /* the momentum buffer holds nothing yet: it becomes the gradient */
+} cnf_sgd;
+
+typedef struct {
+    int64_t n;
+    double lr, beta1, beta2, eps, weight_decay;
+    int64_t decoupled; /* AdamW: the decay shrinks the parameter instead of joining the gradient */
+    int64_t step;      /* counts from 1, for the bias corrections */
+} cnf_adam;
+
+typedef struct {
+    int64_t n;
+    double lr, alpha, eps, weight_decay, momentum;
+} cnf_rmsprop;
+
 #ifdef __cplusplus
 }
 #endif

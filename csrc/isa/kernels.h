@@ -5,6 +5,7 @@
 
 #include "../cnnfast.h"
 #include "../ops/segments.h"
+#include "../ops/steps.h"
 
 typedef struct {
     const char *isa;
