@@ -47,16 +47,39 @@ cdef extern from "cnnfast.h" nogil:
     const char *cnf_primitive_name(int primitive)
 
     # element-wise
-    enum: cnf_id_unary_forward
-    int CNF_UNARY_COUNT
-    ctypedef struct cnf_unary:
+    enum: cnf_id_unary_forward, cnf_id_unary_backward, cnf_id_binary_forward
+    enum: cnf_id_ternary_forward, cnf_id_fill, cnf_id_copy
+    const char *cnf_unary_name(int kind)
+    const char *cnf_binary_name(int kind)
+    const char *cnf_ternary_name(int kind)
+    ctypedef struct cnf_elementwise:
         int64_t kind, rank
+        int64_t size[8]
+        int64_t stride[4][8]
+        float alpha, beta
+    int CNF_FLOAT32, CNF_FLOAT64, CNF_FLOAT16
+    int CNF_INT8, CNF_INT16, CNF_INT32, CNF_INT64, CNF_UINT8
+    ctypedef struct cnf_copy_box:
+        int64_t type, rank
         int64_t size[8]
         int64_t y_stride[8]
         int64_t x_stride[8]
-        float alpha, beta
 
     # reduction
+    enum: cnf_id_reduce, cnf_id_arg_extreme
+    int CNF_SUM, CNF_SUM_SQUARE, CNF_PROD, CNF_MAX, CNF_MIN
+    ctypedef struct cnf_reduce_box:
+        int64_t kind, rank
+        int64_t size[8]
+        int64_t kept[8]
+        int64_t y_stride[8]
+        int64_t x_stride[8]
+        double scale
+    ctypedef struct cnf_arg_box:
+        int64_t kind, rank, axis
+        int64_t size[8]
+        int64_t y_stride[8]
+        int64_t x_stride[8]
 
     # gemm
 
@@ -279,8 +302,11 @@ cdef int expect_dense(cnp.ndarray x, int kind, int64_t count, str name, bint wri
 cdef int fill_strides(cnp.ndarray x, cnp.ndarray box, int64_t *strides, str name, bint written=False) except -1:
     """Strides of float32 x over the axes of `box`, in elements; 0 where x's axis is broadcast."""
     cdef int axis
-    if x.ndim != box.ndim or cnp.PyArray_TYPE(x) != cnp.NPY_FLOAT32:
+    if x is None or x.ndim != box.ndim or cnp.PyArray_TYPE(x) != cnp.NPY_FLOAT32:
         raise TypeError(f"{name}: expected a float32 array of {box.ndim} axes, got {describe(x)}")
+    if x.ndim > CNF_MAX_RANK or not cnp.PyArray_ISBEHAVED_RO(x):
+        raise ValueError(f"{name}: expected at most {CNF_MAX_RANK} axes, aligned and in native byte "
+                         f"order, got {describe(x)}")
     if written and not cnp.PyArray_ISWRITEABLE(x):
         raise ValueError(f"{name}: the array is read-only")
     for axis in range(box.ndim):
@@ -411,22 +437,182 @@ cdef int issue(int primitive, tuple arrays, const void *descriptor) except -1:
 
 # ---- element-wise --------------------------------------------------------------------------
 
-UNARY_KINDS = ("relu",)
+
+cdef tuple names_of(const char *(*name)(int) noexcept nogil):
+    names = []
+    while name(len(names)) != NULL:
+        names.append(name(len(names)).decode())
+    return tuple(names)
+
+
+UNARY_KINDS = names_of(cnf_unary_name)
+BINARY_KINDS = names_of(cnf_binary_name)
+TERNARY_KINDS = names_of(cnf_ternary_name)
 _unary_number = {name: number for number, name in enumerate(UNARY_KINDS)}
+_binary_number = {name: number for number, name in enumerate(BINARY_KINDS)}
+_ternary_number = {name: number for number, name in enumerate(TERNARY_KINDS)}
+
+
+cdef int kind_number(dict numbers, str kind) except -1:
+    number = numbers.get(kind)
+    if number is None:
+        raise ValueError(f"unknown kind {kind!r}; expected one of {', '.join(numbers)}")
+    return number
+
+
+cdef int fill_box(cnf_elementwise *d, cnp.ndarray y, tuple inputs, tuple names) except -1:
+    """Sizes from y, strides from all operands; inputs broadcast where they have size 1."""
+    cdef int axis, k
+    fill_strides(y, y, d.stride[0], names[0], written=True)
+    for k in range(len(inputs)):
+        fill_strides(inputs[k], y, d.stride[k + 1], names[k + 1])
+    d.rank = y.ndim
+    for axis in range(y.ndim):
+        d.size[axis] = y.shape[axis]
+    return 0
 
 
 def unary(str kind, cnp.ndarray y not None, cnp.ndarray x not None, float alpha=0, float beta=0):
-    """y = f(x), element by element; y and x of one shape, any strides."""
-    cdef cnf_unary d
-    d.kind, d.rank, d.alpha, d.beta = _unary_number[kind], y.ndim, alpha, beta
-    fill_strides(y, y, d.y_stride, "y", written=True)
-    fill_strides(x, y, d.x_stride, "x")
-    for axis in range(y.ndim):
-        d.size[axis] = y.shape[axis]
+    """y = f(x), element by element; x broadcasts to y's shape, any strides, y may be x."""
+    cdef cnf_elementwise d
+    d.kind, d.alpha, d.beta = kind_number(_unary_number, kind), alpha, beta
+    fill_box(&d, y, (x,), ("y", "x"))
     issue(cnf_id_unary_forward, (y, x), &d)
 
 
+def unary_backward(str kind, cnp.ndarray dx not None, cnp.ndarray dy not None,
+                   cnp.ndarray x not None, float alpha=0, float beta=0):
+    """dx = dy * f'(x); dy and x broadcast to dx's shape, any strides, dx may be dy or x."""
+    cdef cnf_elementwise d
+    d.kind, d.alpha, d.beta = kind_number(_unary_number, kind), alpha, beta
+    fill_box(&d, dx, (dy, x), ("dx", "dy", "x"))
+    issue(cnf_id_unary_backward, (dx, dy, x), &d)
+
+
+def binary(str kind, cnp.ndarray y not None, cnp.ndarray a not None, cnp.ndarray b not None,
+           float alpha=0, float beta=0):
+    """y = f(a, b); inputs of y's rank broadcast to its shape, any strides, y may be an input."""
+    cdef cnf_elementwise d
+    d.kind, d.alpha, d.beta = kind_number(_binary_number, kind), alpha, beta
+    fill_box(&d, y, (a, b), ("y", "a", "b"))
+    issue(cnf_id_binary_forward, (y, a, b), &d)
+
+
+def ternary(str kind, cnp.ndarray y not None, cnp.ndarray a not None, cnp.ndarray b not None,
+            cnp.ndarray c not None, float alpha=0, float beta=0):
+    """y = f(a, b, c); inputs of y's rank broadcast to its shape, any strides, y may be an input."""
+    cdef cnf_elementwise d
+    d.kind, d.alpha, d.beta = kind_number(_ternary_number, kind), alpha, beta
+    fill_box(&d, y, (a, b, c), ("y", "a", "b", "c"))
+    issue(cnf_id_ternary_forward, (y, a, b, c), &d)
+
+
+def fill(cnp.ndarray y not None, float value):
+    """y[...] = value, any strides."""
+    cdef cnf_elementwise d
+    d.kind, d.alpha, d.beta = 0, value, 0
+    fill_box(&d, y, (), ("y",))
+    issue(cnf_id_fill, (y,), &d)
+
+
+cdef int source_type(cnp.ndarray x) except -1:
+    cdef int kind = cnp.PyArray_TYPE(x), size = cnp.PyArray_ITEMSIZE(x)
+    if kind == cnp.NPY_FLOAT32:
+        return CNF_FLOAT32
+    if kind == cnp.NPY_FLOAT64:
+        return CNF_FLOAT64
+    if kind == cnp.NPY_FLOAT16:
+        return CNF_FLOAT16
+    if kind == cnp.NPY_UINT8 or kind == cnp.NPY_BOOL:
+        return CNF_UINT8
+    if cnp.PyTypeNum_ISSIGNED(kind) and cnp.PyTypeNum_ISINTEGER(kind):
+        return CNF_INT8 if size == 1 else CNF_INT16 if size == 2 else CNF_INT32 if size == 4 else CNF_INT64
+    raise TypeError(f"x: expected float16/32/64, int8/16/32/64, uint8 or bool, got {describe(x)}")
+
+
+def copy(cnp.ndarray y not None, cnp.ndarray x not None):
+    """y[...] = x, float32 from any numeric type; x broadcasts to y's shape, any strides.
+
+    y and x may not overlap unless they are the same elements.
+    """
+    cdef cnf_copy_box d
+    cdef int axis, size = cnp.PyArray_ITEMSIZE(x)
+    d.type, d.rank = source_type(x), y.ndim
+    fill_strides(y, y, d.y_stride, "y", written=True)
+    if x.ndim != y.ndim or not cnp.PyArray_ISBEHAVED_RO(x):
+        raise ValueError(f"x: expected an aligned array of {y.ndim} axes in native byte order, "
+                         f"got {describe(x)}")
+    for axis in range(y.ndim):
+        if x.shape[axis] != y.shape[axis] and x.shape[axis] != 1:
+            raise ValueError(f"x: expected a shape that broadcasts to {(<object>y).shape}, got {describe(x)}")
+        if x.strides[axis] % size != 0:
+            raise ValueError(f"x: strides must be whole elements, got {describe(x)}")
+        d.size[axis] = y.shape[axis]
+        d.x_stride[axis] = 0 if x.shape[axis] == 1 else x.strides[axis] // size
+    issue(cnf_id_copy, (y, x), &d)
+
+
 # ---- reduction -----------------------------------------------------------------------------
+
+_reduce_number = {"sum": CNF_SUM, "mean": CNF_SUM, "sum_square": CNF_SUM_SQUARE, "prod": CNF_PROD,
+                  "max": CNF_MAX, "min": CNF_MIN}
+
+
+def reduce(str kind, cnp.ndarray y not None, cnp.ndarray x not None):
+    """y = sum, mean, sum_square, prod, max or min of x over the axes where y has size 1.
+
+    y has x's rank; any strides. The same bits for any number of threads. Sums are accurate to a few
+    units in the last place of the sum of magnitudes; a NaN makes the result NaN. Over no elements
+    sums are 0, products 1, means NaN, max -inf and min inf.
+    """
+    cdef cnf_reduce_box d
+    cdef int axis
+    cdef double length = 1
+    d.kind, d.rank = kind_number(_reduce_number, kind), x.ndim
+    fill_strides(y, y, d.y_stride, "y", written=True)
+    fill_strides(x, x, d.x_stride, "x")
+    if x.ndim != y.ndim:
+        raise ValueError(f"y: expected {x.ndim} axes, got {describe(y)}")
+    for axis in range(x.ndim):
+        if y.shape[axis] != x.shape[axis] and y.shape[axis] != 1:
+            raise ValueError(f"y: expected x's size {x.shape[axis]} or 1 on axis {axis}, got {describe(y)}")
+        d.size[axis] = x.shape[axis]
+        d.kept[axis] = y.shape[axis] == x.shape[axis]
+        if not d.kept[axis]:
+            length *= x.shape[axis]
+    d.scale = 1.0
+    if kind == "mean":
+        d.scale = 1.0 / length if length > 0 else float("nan")
+    issue(cnf_id_reduce, (y, x), &d)
+
+
+cdef int issue_arg(int64_t kind, cnp.ndarray y, cnp.ndarray x, int axis) except -1:
+    cdef cnf_arg_box d
+    cdef int i
+    fill_strides(x, x, d.x_stride, "x")
+    if axis < 0 or axis >= x.ndim or x.shape[axis] == 0:
+        raise ValueError(f"axis: expected one of x's {x.ndim} axes with at least one element, "
+                         f"got {axis} for {describe(x)}")
+    if y.ndim != x.ndim or cnp.PyArray_TYPE(y) != cnp.NPY_INT64 or not cnp.PyArray_ISBEHAVED(y):
+        raise TypeError(f"y: expected a writeable int64 array of {x.ndim} axes, got {describe(y)}")
+    d.kind, d.rank, d.axis = kind, x.ndim, axis
+    for i in range(x.ndim):
+        if y.shape[i] != (1 if i == axis else x.shape[i]) or y.strides[i] % 8 != 0:
+            raise ValueError(f"y: expected x's shape {(<object>x).shape} with size 1 on axis {axis}, "
+                             f"got {describe(y)}")
+        d.size[i], d.y_stride[i] = x.shape[i], y.strides[i] // 8
+    issue(cnf_id_arg_extreme, (y, x), &d)
+    return 0
+
+
+def argmax(cnp.ndarray y not None, cnp.ndarray x not None, int axis):
+    """y (int64, size 1 on `axis`) = the first index of the largest x along `axis`; NaN is largest."""
+    issue_arg(CNF_MAX, y, x, axis)
+
+
+def argmin(cnp.ndarray y not None, cnp.ndarray x not None, int axis):
+    """y (int64, size 1 on `axis`) = the first index of the smallest x along `axis`; NaN is smallest."""
+    issue_arg(CNF_MIN, y, x, axis)
 
 
 # ---- gemm ----------------------------------------------------------------------------------

@@ -68,22 +68,84 @@ cnf_status cnf_replay(const cnf_call *calls, size_t count);
 
 /* ---- element-wise ------------------------------------------------------------------------ */
 
+/* The functions, one row each in tiles/elementwise.def: cnf_unary_relu, cnf_binary_add, ... */
 typedef enum {
-    CNF_RELU,
-    CNF_UNARY_COUNT
+#define UNARY(name, forward, backward) cnf_unary_##name,
+#include "tiles/elementwise.def"
+    cnf_unary_count
 } cnf_unary_kind;
 
-/* y[i] = f(x[i]) over a strided box of `rank` axes. */
+typedef enum {
+#define BINARY(name, forward) cnf_binary_##name,
+#include "tiles/elementwise.def"
+    cnf_binary_count
+} cnf_binary_kind;
+
+typedef enum {
+#define TERNARY(name, forward) cnf_ternary_##name,
+#include "tiles/elementwise.def"
+    cnf_ternary_count
+} cnf_ternary_kind;
+
+/* Names as in the table; NULL beyond its end. */
+const char *cnf_unary_name(int kind);
+const char *cnf_binary_name(int kind);
+const char *cnf_ternary_name(int kind);
+
+/* y[i] = f(a[i], b[i], ...) over a strided box of `rank` axes. Inputs may be the output itself. */
 typedef struct {
-    int64_t kind; /* cnf_unary_kind */
+    int64_t kind; /* of the primitive's own enumeration */
+    int64_t rank;
+    int64_t size[CNF_MAX_RANK];
+    int64_t stride[4][CNF_MAX_RANK]; /* output, then inputs in order; 0 where one is broadcast */
+    float alpha, beta;               /* the function's attributes */
+} cnf_elementwise;
+
+/* Element types that `copy` reads; it always writes float32. */
+typedef enum {
+    CNF_FLOAT32,
+    CNF_FLOAT64,
+    CNF_FLOAT16,
+    CNF_INT8,
+    CNF_INT16,
+    CNF_INT32,
+    CNF_INT64,
+    CNF_UINT8, /* also bool */
+    CNF_TYPE_COUNT
+} cnf_type;
+
+/* y[i] = (float)x[i] over a strided box. */
+typedef struct {
+    int64_t type; /* cnf_type of x */
     int64_t rank;
     int64_t size[CNF_MAX_RANK];
     int64_t y_stride[CNF_MAX_RANK];
-    int64_t x_stride[CNF_MAX_RANK];
-    float alpha, beta;
-} cnf_unary;
+    int64_t x_stride[CNF_MAX_RANK]; /* in elements of x's type */
+} cnf_copy_box;
 
 /* ---- reduction --------------------------------------------------------------------------- */
+
+typedef enum { CNF_SUM, CNF_SUM_SQUARE, CNF_PROD, CNF_MAX, CNF_MIN, CNF_REDUCE_COUNT } cnf_reduce_kind;
+
+/* y = scale * reduction of x over the axes that are not kept (the scale is for sums only). */
+typedef struct {
+    int64_t kind; /* cnf_reduce_kind */
+    int64_t rank;
+    int64_t size[CNF_MAX_RANK]; /* of x */
+    int64_t kept[CNF_MAX_RANK]; /* 1: an axis of y; 0: reduced */
+    int64_t y_stride[CNF_MAX_RANK];
+    int64_t x_stride[CNF_MAX_RANK];
+    double scale;
+} cnf_reduce_box;
+
+/* y = the first index of the largest (smallest) x along one axis; a NaN is larger (smaller). */
+typedef struct {
+    int64_t kind; /* CNF_MAX or CNF_MIN */
+    int64_t rank, axis;
+    int64_t size[CNF_MAX_RANK]; /* of x; y has size 1 along the axis */
+    int64_t y_stride[CNF_MAX_RANK];
+    int64_t x_stride[CNF_MAX_RANK];
+} cnf_arg_box;
 
 /* ---- gemm -------------------------------------------------------------------------------- */
 

@@ -5,9 +5,20 @@
 #include "../cnnfast.h"
 
 /* element-wise */
-cnf_status cnf_unary_forward(float *y, const float *x, const cnf_unary *d, void *scratch);
+cnf_status cnf_unary_forward(float *y, const float *x, const cnf_elementwise *d, void *scratch);
+cnf_status cnf_unary_backward(float *dx, const float *dy, const float *x,
+                              const cnf_elementwise *d, void *scratch);
+cnf_status cnf_binary_forward(float *y, const float *a, const float *b, const cnf_elementwise *d,
+                              void *scratch);
+cnf_status cnf_ternary_forward(float *y, const float *a, const float *b, const float *c,
+                               const cnf_elementwise *d, void *scratch);
+cnf_status cnf_fill(float *y, const cnf_elementwise *d, void *scratch);
+cnf_status cnf_copy(float *y, const void *x, const cnf_copy_box *d, void *scratch);
 
 /* reduction */
+cnf_status cnf_reduce(float *y, const float *x, const cnf_reduce_box *d, void *scratch);
+size_t cnf_reduce_scratch(const cnf_reduce_box *d);
+cnf_status cnf_arg_extreme(int64_t *y, const float *x, const cnf_arg_box *d, void *scratch);
 
 /* gemm */
 
