@@ -67,7 +67,7 @@ def nll_loss(
 ) -> Array:
     """-weight[t] * x[t], x log-probabilities (N, C, ...), t (N, ...); a mean divides by weights."""
     classes, weights = _target_weights(x, target, weight, ignore_index)
-    loss = np.where(target == ignore_index, 0.0, -weights * _pick(x, classes))
+    loss = -weights * np.where(target == ignore_index, 0.0, _pick(x, classes))
     return _mean_by_weight(loss, weights, reduction)
 
 
