@@ -82,8 +82,22 @@ cdef extern from "cnnfast.h" nogil:
         int64_t x_stride[8]
 
     # gemm
+    enum: cnf_id_gemm_forward
+    ctypedef struct cnf_gemm:
+        int64_t m, n, k, a_row, a_col, b_row, b_col, c_row, rank
+        int64_t size[8]
+        int64_t a_batch[8]
+        int64_t b_batch[8]
+        int64_t c_batch[8]
 
     # conv2d
+    enum: cnf_id_conv2d_pack_forward, cnf_id_conv2d_pack_backward, cnf_id_conv2d_forward
+    enum: cnf_id_conv2d_backward_input, cnf_id_conv2d_backward_weight
+    ctypedef struct cnf_conv2d:
+        int64_t n, h, w, ci, x_pitch
+        int64_t oh, ow, co, y_pitch
+        int64_t kh, kw, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w, groups
+    size_t cnf_conv2d_packed_size(const cnf_conv2d *d, int backward)
 
     # depthwise
 
@@ -618,7 +632,129 @@ def argmin(cnp.ndarray y not None, cnp.ndarray x not None, int axis):
 # ---- gemm ----------------------------------------------------------------------------------
 
 
+def gemm(cnp.ndarray c not None, cnp.ndarray a not None, cnp.ndarray b not None):
+    """c = a @ b over the last two axes; batch axes of equal rank, size 1 broadcasts in a and b."""
+    cdef cnf_gemm d
+    cdef int64_t strides[8]
+    cdef int rank = c.ndim - 2, axis
+    if rank < 0 or rank > 6 or a.ndim != c.ndim or b.ndim != c.ndim:
+        raise ValueError(f"gemm: expected equal ranks from 2 to 8, got {describe(c)}, {describe(a)}, {describe(b)}")
+    d.m, d.n, d.k, d.rank = c.shape[rank], c.shape[rank + 1], a.shape[rank + 1], rank
+    if a.shape[rank] != d.m or b.shape[rank] != d.k or b.shape[rank + 1] != d.n:
+        raise ValueError(f"gemm: {describe(a)} times {describe(b)} does not give {describe(c)}")
+    fill_strides(c, c, strides, "c", written=True)
+    d.c_row = strides[rank]
+    if d.n > 1 and strides[rank + 1] != 1:
+        raise ValueError(f"gemm: expected c with contiguous rows, got {describe(c)}")
+    for axis in range(rank):
+        d.size[axis], d.c_batch[axis] = c.shape[axis], strides[axis]
+    matrix_strides(a, c, d.a_batch, &d.a_row, &d.a_col, "a")
+    matrix_strides(b, c, d.b_batch, &d.b_row, &d.b_col, "b")
+    issue(cnf_id_gemm_forward, (c, a, b), &d)
+
+
+cdef int matrix_strides(cnp.ndarray x, cnp.ndarray c, int64_t *batch, int64_t *row, int64_t *col,
+                        str name) except -1:
+    """Strides of a batch of matrices, in elements; 0 where a batch axis is broadcast."""
+    cdef int64_t strides[8]
+    cdef int axis
+    fill_strides(x, x, strides, name)
+    for axis in range(c.ndim - 2):
+        if x.shape[axis] != c.shape[axis] and x.shape[axis] != 1:
+            raise ValueError(f"{name}: batch axes of {describe(x)} do not broadcast to {describe(c)}")
+        batch[axis] = strides[axis]
+    row[0], col[0] = strides[c.ndim - 2], strides[c.ndim - 1]
+    return 0
+
+
 # ---- conv2d --------------------------------------------------------------------------------
+
+
+cdef int fill_conv2d(cnf_conv2d *d, weight, stride, padding, dilation, int64_t groups) except -1:
+    """The descriptor's part that does not depend on the images: weight shape and attributes."""
+    d.co, d.ci, d.kh, d.kw = weight
+    d.ci *= groups
+    d.stride_h, d.stride_w = stride
+    d.pad_top, d.pad_left = padding
+    d.dilation_h, d.dilation_w = dilation
+    d.groups = groups
+    d.n = d.h = d.w = d.oh = d.ow = 1
+    d.x_pitch, d.y_pitch = d.ci, d.co
+    if (min(d.kh, d.kw, d.stride_h, d.stride_w, d.dilation_h, d.dilation_w, groups) < 1
+            or d.co % groups or min(d.pad_top, d.pad_left, d.co, d.ci) < 0):
+        raise ValueError(f"conv2d: weight {weight}, stride {stride}, padding {padding}, "
+                         f"dilation {dilation}, groups {groups} do not make a convolution")
+    return 0
+
+
+cdef int fill_conv2d_images(cnf_conv2d *d, cnp.ndarray y, cnp.ndarray x, bint y_written,
+                            bint x_written) except -1:
+    """The descriptor's images, checked against its weight."""
+    cdef Image image
+    as_image(x, &image, "x", x_written)
+    d.n, d.h, d.w, d.x_pitch = image.n, image.h, image.w, image.pitch
+    if image.c != d.ci:
+        raise ValueError(f"conv2d: expected {d.ci} input channels, got {describe(x)}")
+    as_image(y, &image, "y", y_written)
+    d.oh, d.ow, d.y_pitch = image.h, image.w, image.pitch
+    if image.c != d.co or image.n != d.n:
+        raise ValueError(f"conv2d: expected {d.n} images of {d.co} channels, got {describe(y)}")
+    return 0
+
+
+def conv2d_packed_size(weight, stride, padding, dilation, int64_t groups, bint backward):
+    """Return how many floats the packed form of a weight of shape (O, I, kh, kw) takes."""
+    cdef cnf_conv2d d
+    fill_conv2d(&d, weight, stride, padding, dilation, groups)
+    return cnf_conv2d_packed_size(&d, backward)
+
+
+def conv2d_pack(cnp.ndarray packed not None, cnp.ndarray weight not None, stride, padding, dilation,
+                int64_t groups, bint backward):
+    """packed = weight (O, I, kh, kw) in the order that the forward or the input gradient's kernel reads."""
+    cdef cnf_conv2d d
+    if weight.ndim != 4:
+        raise ValueError(f"weight: expected 4 axes, got {describe(weight)}")
+    fill_conv2d(&d, (<object>weight).shape, stride, padding, dilation, groups)
+    expect_dense(weight, cnp.NPY_FLOAT32, weight.size, "weight")
+    expect_dense(packed, cnp.NPY_FLOAT32, cnf_conv2d_packed_size(&d, backward), "packed", written=True)
+    issue(cnf_id_conv2d_pack_backward if backward else cnf_id_conv2d_pack_forward, (packed, weight), &d)
+
+
+def conv2d_forward(cnp.ndarray y, cnp.ndarray x, cnp.ndarray packed not None, cnp.ndarray bias,
+                   weight, stride, padding, dilation, int64_t groups):
+    """y = convolution of x; `weight` is the shape of what `conv2d_pack` packed, padding (top, left)."""
+    cdef cnf_conv2d d
+    fill_conv2d(&d, weight, stride, padding, dilation, groups)
+    fill_conv2d_images(&d, y, x, True, False)
+    expect_dense(packed, cnp.NPY_FLOAT32, cnf_conv2d_packed_size(&d, 0), "packed")
+    if bias is not None:
+        expect_dense(bias, cnp.NPY_FLOAT32, d.co, "bias")
+    issue(cnf_id_conv2d_forward, (y, x, packed, bias), &d)
+
+
+def conv2d_backward_input(cnp.ndarray dx, cnp.ndarray dy, cnp.ndarray packed not None, cnp.ndarray bias,
+                          weight, stride, padding, dilation, int64_t groups):
+    """dx = gradient of a convolution's input; with `bias`, the transposed convolution of dy."""
+    cdef cnf_conv2d d
+    fill_conv2d(&d, weight, stride, padding, dilation, groups)
+    fill_conv2d_images(&d, dy, dx, False, True)
+    expect_dense(packed, cnp.NPY_FLOAT32, cnf_conv2d_packed_size(&d, 1), "packed")
+    if bias is not None:
+        expect_dense(bias, cnp.NPY_FLOAT32, d.ci, "bias")
+    issue(cnf_id_conv2d_backward_input, (dx, dy, packed, bias), &d)
+
+
+def conv2d_backward_weight(cnp.ndarray dw not None, cnp.ndarray x, cnp.ndarray dy, stride, padding,
+                           dilation, int64_t groups):
+    """dw = gradient of a convolution's weight (O, I, kh, kw), dense."""
+    cdef cnf_conv2d d
+    if dw.ndim != 4:
+        raise ValueError(f"dw: expected 4 axes, got {describe(dw)}")
+    fill_conv2d(&d, (<object>dw).shape, stride, padding, dilation, groups)
+    fill_conv2d_images(&d, dy, x, False, False)
+    expect_dense(dw, cnp.NPY_FLOAT32, dw.size, "dw", written=True)
+    issue(cnf_id_conv2d_backward_weight, (dw, x, dy), &d)
 
 
 # ---- depthwise -----------------------------------------------------------------------------

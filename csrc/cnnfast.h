@@ -149,7 +149,28 @@ typedef struct {
 
 /* ---- gemm -------------------------------------------------------------------------------- */
 
+/* C[b] = A[b] B[b] for each b of a box of `rank` batch axes; A is m x k, B is k x n, any strides;
+ * C has contiguous columns. */
+typedef struct {
+    int64_t m, n, k;
+    int64_t a_row, a_col, b_row, b_col, c_row;
+    int64_t rank;
+    int64_t size[CNF_MAX_RANK], a_batch[CNF_MAX_RANK], b_batch[CNF_MAX_RANK], c_batch[CNF_MAX_RANK];
+} cnf_gemm;
+
 /* ---- conv2d ------------------------------------------------------------------------------ */
+
+/* A convolution of x (n, ci, h, w) to y (n, co, oh, ow): y[o] = sum over taps of x[o*stride +
+ * tap*dilation - pad]. Padding at the bottom and the right follows from oh and ow. The gradients
+ * use the same descriptor, the forward one's. */
+typedef struct {
+    int64_t n, h, w, ci, x_pitch;
+    int64_t oh, ow, co, y_pitch;
+    int64_t kh, kw, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w, groups;
+} cnf_conv2d;
+
+/* Floats that the packed weight takes: for the forward kernel, or for the input gradient's. */
+size_t cnf_conv2d_packed_size(const cnf_conv2d *d, int backward);
 
 /* ---- depthwise --------------------------------------------------------------------------- */
 

@@ -21,8 +21,21 @@ size_t cnf_reduce_scratch(const cnf_reduce_box *d);
 cnf_status cnf_arg_extreme(int64_t *y, const float *x, const cnf_arg_box *d, void *scratch);
 
 /* gemm */
+cnf_status cnf_gemm_forward(float *c, const float *a, const float *b, const cnf_gemm *d, void *scratch);
+size_t cnf_gemm_forward_scratch(const cnf_gemm *d);
 
 /* conv2d */
+cnf_status cnf_conv2d_pack_forward(float *packed, const float *w, const cnf_conv2d *d, void *scratch);
+cnf_status cnf_conv2d_pack_backward(float *packed, const float *w, const cnf_conv2d *d, void *scratch);
+cnf_status cnf_conv2d_forward(float *y, const float *x, const float *packed, const float *bias,
+                              const cnf_conv2d *d, void *scratch);
+size_t cnf_conv2d_forward_scratch(const cnf_conv2d *d);
+cnf_status cnf_conv2d_backward_input(float *dx, const float *dy, const float *packed,
+                                     const float *bias, const cnf_conv2d *d, void *scratch);
+size_t cnf_conv2d_backward_input_scratch(const cnf_conv2d *d);
+cnf_status cnf_conv2d_backward_weight(float *dw, const float *x, const float *dy,
+                                      const cnf_conv2d *d, void *scratch);
+size_t cnf_conv2d_backward_weight_scratch(const cnf_conv2d *d);
 
 /* depthwise */
 

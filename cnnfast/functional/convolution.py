@@ -1,0 +1,314 @@
+"""Convolution and transposed convolution, one and two dimensional."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .. import _core, shapes
+from ..autograd import record
+from ..layout import as_dense, as_image
+from ..shapes import Pair
+from ..tensor import Tensor, as_float
+
+__all__ = ["conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d"]
+
+Attributes = tuple[Pair, Pair, Pair, int]
+"""stride, padding (top, left), dilation, groups: what the binding takes after the weight."""
+
+
+def _packed(weight: Tensor, array: np.ndarray, attributes: Attributes, backward: bool) -> np.ndarray:
+    """Return `array` (O, I, kh, kw), the weight's, in the kernel's order; packed once a version."""
+    key = ("conv2d", array.shape, attributes, backward, _core.isa())
+    version = weight.version_counter[0]
+    found = weight.packed.get(key)
+    if found is None or found[0] != version:
+        packed = _core.empty((_core.conv2d_packed_size(array.shape, *attributes, backward),))
+        _core.conv2d_pack(packed, array, *attributes, backward)
+        found = weight.packed[key] = (version, packed)
+    return found[1]
+
+
+def _sum_pixels(dy: np.ndarray) -> np.ndarray:
+    """Return the sum over (N, H, W) of an image gradient: the gradient of a bias."""
+    total = _core.empty((1, dy.shape[1], 1, 1))
+    _core.reduce("sum", total, dy)
+    return total.reshape(-1)
+
+
+def _is_depthwise(weight: tuple[int, ...], groups: int) -> bool:
+    """One input and one output channel a group: no sum over channels, so kernels of its own."""
+    return groups > 1 and weight[1] == 1 and weight[0] == groups
+
+
+def conv2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] | str = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Slide the kernels of `weight` over `input` (cross-correlation, as the field calls convolution).
+
+    Parameters
+    ----------
+    input : Tensor
+        Images, float32 (N, C, H, W).
+    weight : Tensor
+        Kernels, float32 (O, C / groups, kh, kw).
+    bias : Tensor, optional
+        Added to each output channel, float32 (O,).
+    stride, dilation : int or pair
+        Pixels from one output to the next; from one tap of the kernel to the next.
+    padding : int, pair, "same" or "valid"
+        Zeros around the image, in pixels.
+    groups : int
+        Channels are cut into this many groups that do not see each other.
+
+    Returns
+    -------
+    Tensor
+        (N, O, H', W') with ``H' = (H + pad - dilation * (kh - 1) - 1) // stride + 1``.
+
+    Raises
+    ------
+    ValueError
+        Where the shapes do not fit or the kernel is larger than the padded image.
+
+    Examples
+    --------
+    >>> import cnnfast
+    >>> from cnnfast.functional import conv2d
+    >>> x, w = cnnfast.Tensor([[[[1.0, 2.0, 4.0]]]]), cnnfast.Tensor([[[[-1.0, 1.0]]]])
+    >>> conv2d(x, w).numpy()
+    array([[[[1., 2.]]]], dtype=float32)
+    """
+    input, weight = as_float(input), as_float(weight)
+    bias = None if bias is None else as_float(bias)
+    strides = shapes.pair(stride, "stride")
+    dilations = shapes.pair(dilation, "dilation")
+    kernel = weight.shape[2:] if weight.ndim == 4 else (1, 1)
+    pads = shapes.conv_padding(padding, kernel, strides, dilations)
+    shape = shapes.conv2d(
+        input.shape, weight.shape, None if bias is None else bias.shape,
+        strides, pads, dilations, groups,
+    )
+    attributes: Attributes = (strides, (pads[0][0], pads[1][0]), dilations, groups)
+    x, w = as_image(input.array), as_dense(weight.array)
+    b = None if bias is None else as_dense(bias.array)
+    y = _core.empty_image(*shape)
+    depthwise = _is_depthwise(w.shape, groups)
+    if depthwise:
+        _core.depthwise_forward(y, x, w, b, *attributes[:3])
+    else:
+        packed = _packed(weight, w, attributes, backward=False)
+        _core.conv2d_forward(y, x, packed, b, w.shape, *attributes)
+
+    def backward(dy: np.ndarray, needs: tuple[bool, ...]) -> tuple[np.ndarray | None, ...]:
+        dy = as_image(dy)
+        dx = dw = db = None
+        if needs[0]:
+            dx = _core.empty_image(*x.shape)
+            if depthwise:
+                _core.depthwise_backward_input(dx, dy, w, *attributes[:3])
+            else:
+                rotated = _packed(weight, w, attributes, backward=True)
+                _core.conv2d_backward_input(dx, dy, rotated, None, w.shape, *attributes)
+        if needs[1]:
+            dw = _core.empty(w.shape)
+            if depthwise:
+                _core.depthwise_backward_weight(dw, x, dy, *attributes[:3])
+            else:
+                _core.conv2d_backward_weight(dw, x, dy, *attributes)
+        if len(needs) > 2 and needs[2]:
+            db = _sum_pixels(dy)
+        return (dx, dw, db)[: len(needs)]
+
+    inputs = (input, weight) if bias is None else (input, weight, bias)
+    return record(y, inputs, backward, saved=(input, weight))
+
+
+def conv_transpose2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    output_padding: int | Sequence[int] = 0,
+    groups: int = 1,
+    dilation: int | Sequence[int] = 1,
+) -> Tensor:
+    """Transposed convolution: the map from `conv2d`'s output gradient to its input gradient.
+
+    Parameters
+    ----------
+    input : Tensor
+        float32 (N, C, H, W).
+    weight : Tensor
+        float32 (C, O / groups, kh, kw).
+    bias : Tensor, optional
+        float32 (O,).
+    stride, padding, dilation : int or pair
+        Those of the convolution that this transposes.
+    output_padding : int or pair
+        Rows and columns added at the bottom and the right of the result's size.
+    groups : int
+        Channel groups.
+
+    Returns
+    -------
+    Tensor
+        (N, O, H', W') with
+        ``H' = (H - 1) * stride - 2 * padding + dilation * (kh - 1) + output_padding + 1``.
+
+    Raises
+    ------
+    ValueError
+        Where the shapes do not fit.
+
+    Examples
+    --------
+    >>> import cnnfast
+    >>> from cnnfast.functional import conv_transpose2d
+    >>> x = cnnfast.Tensor([[[[1.0, 2.0]]]])
+    >>> conv_transpose2d(x, cnnfast.ones((1, 1, 1, 2)), stride=(1, 2)).numpy()
+    array([[[[1., 1., 2., 2.]]]], dtype=float32)
+    """
+    input, weight = as_float(input), as_float(weight)
+    bias = None if bias is None else as_float(bias)
+    strides, dilations = shapes.pair(stride, "stride"), shapes.pair(dilation, "dilation")
+    pads = shapes.pair(padding, "padding", minimum=0)
+    extra = shapes.pair(output_padding, "output_padding", minimum=0)
+    shape = shapes.conv_transpose2d(
+        input.shape, weight.shape, None if bias is None else bias.shape,
+        strides, pads, extra, dilations, groups,
+    )
+    attributes: Attributes = (strides, pads, dilations, groups)
+    x, w = as_image(input.array), as_dense(weight.array)
+    b = None if bias is None else as_dense(bias.array)
+    y = _core.empty_image(*shape)
+    packed = _packed(weight, w, attributes, backward=True)
+    _core.conv2d_backward_input(y, x, packed, b, w.shape, *attributes)
+
+    def backward(dy: np.ndarray, needs: tuple[bool, ...]) -> tuple[np.ndarray | None, ...]:
+        dy = as_image(dy)
+        dx = dw = db = None
+        if needs[0]:
+            dx = _core.empty_image(*x.shape)
+            forward = _packed(weight, w, attributes, backward=False)
+            _core.conv2d_forward(dx, dy, forward, None, w.shape, *attributes)
+        if needs[1]:
+            dw = _core.empty(w.shape)
+            _core.conv2d_backward_weight(dw, dy, x, *attributes)
+        if len(needs) > 2 and needs[2]:
+            db = _sum_pixels(dy)
+        return (dx, dw, db)[: len(needs)]
+
+    inputs = (input, weight) if bias is None else (input, weight, bias)
+    return record(y, inputs, backward, saved=(input, weight))
+
+
+def _one(value: int | Sequence[int], name: str) -> int:
+    """Return `value`, one integer or a sequence of one."""
+    values = (value,) if isinstance(value, int) else tuple(value)
+    if len(values) != 1:
+        raise ValueError(f"{name}: expected one integer, got {value}")
+    return int(values[0])
+
+
+def conv1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] | str = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Convolution along one axis: `conv2d` on images of height one.
+
+    Parameters
+    ----------
+    input : Tensor
+        float32 (N, C, L).
+    weight : Tensor
+        float32 (O, C / groups, k).
+    bias : Tensor, optional
+        float32 (O,).
+    stride, padding, dilation, groups
+        As in `conv2d`, one integer each.
+
+    Returns
+    -------
+    Tensor
+        (N, O, L').
+
+    Examples
+    --------
+    >>> import cnnfast
+    >>> from cnnfast.functional import conv1d
+    >>> conv1d(cnnfast.Tensor([[[1.0, 2.0, 4.0]]]), cnnfast.Tensor([[[-1.0, 1.0]]])).numpy()
+    array([[[1., 2.]]], dtype=float32)
+    """
+    input, weight = as_float(input), as_float(weight)
+    if input.ndim != 3 or weight.ndim != 3:
+        raise ValueError(
+            f"conv1d: expected input (N, C, L) and weight (O, I, k), got {input.shape} "
+            f"and {weight.shape}"
+        )
+    pads = padding if isinstance(padding, str) else (0, _one(padding, "padding"))
+    y = conv2d(
+        input.unsqueeze(2), weight.unsqueeze(2), bias, (1, _one(stride, "stride")), pads,
+        (1, _one(dilation, "dilation")), groups,
+    )
+    return y.squeeze(2)
+
+
+def conv_transpose1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    output_padding: int | Sequence[int] = 0,
+    groups: int = 1,
+    dilation: int | Sequence[int] = 1,
+) -> Tensor:
+    """Transposed convolution along one axis: `conv_transpose2d` on images of height one.
+
+    Parameters
+    ----------
+    input : Tensor
+        float32 (N, C, L).
+    weight : Tensor
+        float32 (C, O / groups, k).
+    bias, stride, padding, output_padding, groups, dilation
+        As in `conv_transpose2d`, one integer each.
+
+    Returns
+    -------
+    Tensor
+        (N, O, L').
+
+    Examples
+    --------
+    >>> import cnnfast
+    >>> from cnnfast.functional import conv_transpose1d
+    >>> conv_transpose1d(cnnfast.Tensor([[[1.0, 2.0]]]), cnnfast.ones((1, 1, 2)), stride=2).numpy()
+    array([[[1., 1., 2., 2.]]], dtype=float32)
+    """
+    input, weight = as_float(input), as_float(weight)
+    if input.ndim != 3 or weight.ndim != 3:
+        raise ValueError(
+            f"conv_transpose1d: expected input (N, C, L) and weight (C, O, k), got {input.shape} "
+            f"and {weight.shape}"
+        )
+    y = conv_transpose2d(
+        input.unsqueeze(2), weight.unsqueeze(2), bias, (1, _one(stride, "stride")),
+        (0, _one(padding, "padding")), (0, _one(output_padding, "output_padding")), groups,
+        (1, _one(dilation, "dilation")),
+    )
+    return y.squeeze(2)

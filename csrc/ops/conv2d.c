@@ -1,0 +1,38 @@
+/* conv2d.c: convolution forward, and its weight packing. x, y: NHWC with pitch; w: OIHW.
+ * Transposed convolution is the input gradient of conv2d_backward.c. */
+#include "implicit_gemm.h"
+#include "ops.h"
+
+size_t cnf_conv2d_forward_scratch(const cnf_conv2d *d)
+{
+    cnf_grid g = cnf_grid_forward(d);
+    return cnf_grid_scratch(&g);
+}
+
+cnf_status cnf_conv2d_forward(float *y, const float *x, const float *packed, const float *bias,
+                              const cnf_conv2d *d, void *scratch)
+{
+    cnf_grid g = cnf_grid_forward(d);
+    g.source = x;
+    g.target = y;
+    g.packed = packed;
+    g.bias = bias;
+    cnf_grid_run(&g, scratch);
+    return CNF_OK;
+}
+
+cnf_status cnf_conv2d_pack_forward(float *packed, const float *w, const cnf_conv2d *d, void *scratch)
+{
+    (void)scratch;
+    cnf_grid g = cnf_grid_forward(d);
+    const int64_t taps = d->kh * d->kw;
+    const cnf_weight_order order = {
+        .group = g.columns * g.channels * taps,
+        .column = g.channels * taps,
+        .channel = taps,
+        .tap_row = d->kw,
+        .tap_col = 1,
+    };
+    cnf_grid_pack(packed, w, &g, &order);
+    return CNF_OK;
+}

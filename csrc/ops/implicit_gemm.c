@@ -1,0 +1,373 @@
+/* implicit_gemm.c: blocking, packing and running of grids (see implicit_gemm.h).
+ *
+ * For each block of pixels and columns: for each block of channels, the source pixels with their
+ * padding stand in one buffer (or in place, where nothing is padded); there, tap (t, u) of a strip
+ * of output pixels is a matrix at a fixed offset, so a tile walks all taps as segments of one
+ * reduction:   source[pixels, taps x channels] * packed[taps x channels, columns] -> target.
+ * The depth order is (channel block, tap row, tap col, channel). */
+#include "implicit_gemm.h"
+
+#include <string.h>
+
+#include "../isa/kernels.h"
+#include "../machine/machine.h"
+
+/* Depth of one pass over a panel: 256 x 32 floats = 32 KiB, the panel that stays in L1. */
+#define DEPTH_BLOCK 256
+/* Channels of a source block where there are several taps: with 64, nine taps are three passes. */
+#define CHANNEL_BLOCK 64
+/* Source block: 128 KiB of L2. Pixels and columns of a task: its target is 344 KiB at most. */
+#define BLOCK_FLOATS (32 * 1024)
+#define TASK_PIXELS 336
+#define TASK_COLUMNS 256
+
+static int64_t span(const cnf_axis *a, int64_t outputs)
+{
+    return outputs > 0 && a->taps > 0 ? (outputs - 1) * a->step + (a->taps - 1) * a->tap + 1 : 0;
+}
+
+static int in_bounds(const cnf_axis *a)
+{
+    return a->first >= 0 && a->first + span(a, a->outputs) <= a->size;
+}
+
+static int64_t panels(const cnf_grid *g) { return cnf_ceil_div(g->columns, cnf_kernel->panel); }
+
+int64_t cnf_depth(const cnf_grid *g) { return g->h.taps * g->w.taps * g->channels; }
+
+size_t cnf_grid_packed_size(const cnf_grid *g)
+{
+    return (size_t)(g->groups * panels(g) * cnf_depth(g) * cnf_kernel->panel);
+}
+
+static int maps_to_itself(const cnf_axis *a)
+{
+    return a->taps == 1 && a->step == 1 && a->first == 0 && a->outputs == a->size;
+}
+
+/* A 1x1 kernel sees one row of n * h * w pixels: a plain matrix product. */
+void cnf_grid_flatten(cnf_grid *g)
+{
+    if (!maps_to_itself(&g->h) || !maps_to_itself(&g->w) ||
+        g->target_row != g->w.outputs * g->target_pixel ||
+        g->target_image != g->h.outputs * g->target_row)
+        return;
+    int64_t pixels = g->n * g->h.outputs * g->w.outputs;
+    g->n = 1;
+    g->h = (cnf_axis){1, 1, 0, 1, 1, 1};
+    g->w = (cnf_axis){pixels, 1, 0, 1, 1, pixels};
+}
+
+cnf_grid cnf_grid_forward(const cnf_conv2d *d)
+{
+    cnf_grid g = {
+        .h = {d->oh, d->stride_h, -d->pad_top, d->kh, d->dilation_h, d->h},
+        .w = {d->ow, d->stride_w, -d->pad_left, d->kw, d->dilation_w, d->w},
+        .n = d->n,
+        .groups = d->groups,
+        .channels = d->ci / d->groups,
+        .columns = d->co / d->groups,
+        .source_pitch = d->x_pitch,
+        .target_image = d->oh * d->ow * d->y_pitch,
+        .target_row = d->ow * d->y_pitch,
+        .target_pixel = d->y_pitch,
+    };
+    cnf_grid_flatten(&g);
+    return g;
+}
+
+/* Cut the pixels so that a block's source fits BLOCK_FLOATS and its target `most_pixels`. */
+void cnf_block_pixels(const cnf_grid *g, cnf_blocking *b, int64_t most_pixels)
+{
+    int64_t taps = g->h.taps * g->w.taps;
+    b->copied = !in_bounds(&g->h) || !in_bounds(&g->w);
+    b->channels_per_block = cnf_max(1, cnf_min(g->channels, taps > 1 ? CHANNEL_BLOCK : DEPTH_BLOCK));
+    b->channel_blocks = cnf_max(1, cnf_ceil_div(g->channels, b->channels_per_block));
+    int64_t c = b->channels_per_block;
+
+    b->cols = cnf_max(1, cnf_min(g->w.outputs, most_pixels));
+    while (b->cols > 16 && span(&g->h, 1) * span(&g->w, b->cols) * c > BLOCK_FLOATS)
+        b->cols = cnf_ceil_div(b->cols, 2);
+    b->rows = cnf_max(1, cnf_min(g->h.outputs, most_pixels / b->cols));
+    while (b->rows > 1 && span(&g->h, b->rows) * span(&g->w, b->cols) * c > BLOCK_FLOATS)
+        b->rows = cnf_ceil_div(b->rows, 2);
+    b->images = 1;
+    if (b->rows == g->h.outputs && b->cols == g->w.outputs) {
+        int64_t floats = cnf_max(1, span(&g->h, b->rows) * span(&g->w, b->cols) * c);
+        int64_t pixels = b->rows * b->cols;
+        b->images = cnf_max(1, cnf_min(g->n, cnf_min(BLOCK_FLOATS / floats, most_pixels / pixels)));
+    }
+    b->image_blocks = cnf_ceil_div(g->n, b->images);
+    b->row_blocks = cnf_ceil_div(g->h.outputs, b->rows);
+    b->col_blocks = cnf_ceil_div(g->w.outputs, b->cols);
+
+    b->block_h = span(&g->h, b->rows);
+    b->block_w = span(&g->w, b->cols);
+    b->pixel = b->copied ? c : g->source_pitch;
+    b->row = b->copied ? b->block_w * c : g->w.size * g->source_pitch;
+    b->image = b->copied ? b->block_h * b->row : g->h.size * g->w.size * g->source_pitch;
+    b->block_floats = b->copied ? (size_t)(b->images * b->image) : 0;
+    b->merged = g->w.taps > 1 && g->w.tap == 1 && b->pixel == g->channels && b->channel_blocks == 1;
+    b->depth_blocks = cnf_ceil_div(taps * b->channels_per_block, DEPTH_BLOCK);
+}
+
+/* Copy pixels [x0, x0 + width) of one source row, zeros outside of the image. */
+static void copy_row(float *to, const float *row, int64_t x0, int64_t width, const cnf_grid *g,
+                     int64_t channels, int64_t to_pitch)
+{
+    int64_t left = cnf_max(0, cnf_min(width, -x0));
+    int64_t right = cnf_max(left, cnf_min(width, g->w.size - x0));
+    memset(to, 0, sizeof(float) * (size_t)(left * to_pitch));
+    memset(to + right * to_pitch, 0, sizeof(float) * (size_t)((width - right) * to_pitch));
+    if (g->source_pitch == channels && to_pitch == channels) {
+        memcpy(to + left * channels, row + (x0 + left) * channels,
+               sizeof(float) * (size_t)((right - left) * channels));
+        return;
+    }
+    for (int64_t x = left; x < right; x++)
+        memcpy(to + x * to_pitch, row + (x0 + x) * g->source_pitch,
+               sizeof(float) * (size_t)channels);
+}
+
+const float *cnf_source_block(const cnf_grid *g, const cnf_blocking *b, float *block, int64_t group,
+                              int64_t image, int64_t images, int64_t row, int64_t rows, int64_t col,
+                              int64_t cols, int64_t channel, int64_t channels)
+{
+    int64_t y0 = g->h.first + row * g->h.step, x0 = g->w.first + col * g->w.step;
+    int64_t height = span(&g->h, rows), width = span(&g->w, cols);
+    const float *source = g->source + group * g->channels + channel;
+    int64_t source_row = g->w.size * g->source_pitch;
+    if (!b->copied)
+        return source + (image * g->h.size + y0) * source_row + x0 * g->source_pitch;
+    for (int64_t i = 0; i < images; i++) {
+        const float *from = source + (image + i) * g->h.size * source_row;
+        for (int64_t y = 0; y < height; y++) {
+            float *to = block + i * b->image + y * b->row;
+            if (y0 + y < 0 || y0 + y >= g->h.size)
+                memset(to, 0, sizeof(float) * (size_t)(width * b->pixel));
+            else
+                copy_row(to, from + (y0 + y) * source_row, x0, width, g, channels, b->pixel);
+        }
+    }
+    return block;
+}
+
+/* The taps of a channel block as runs of contiguous depth, cut where a pass ends. Returns how many
+ * segments; starts[i] is the first of pass i, and passes are `passes` in number. */
+static int64_t list_segments(const cnf_grid *g, const cnf_blocking *b, int64_t channels,
+                             cnf_segment *segments, int64_t *starts, int64_t *passes)
+{
+    int64_t run = b->merged ? g->w.taps * channels : channels;
+    int64_t runs = b->merged ? g->h.taps : g->h.taps * g->w.taps;
+    int64_t depth = runs * run, count = 0;
+    *passes = cnf_max(1, cnf_ceil_div(depth, DEPTH_BLOCK));
+    /* Passes of whole runs where a run is short, so that no pass ends with a stub. */
+    int64_t quantum = run <= DEPTH_BLOCK / 2 && !b->merged ? run : 1;
+    starts[0] = 0;
+    int64_t done = 0;
+    for (int64_t pass = 0; pass < *passes; pass++) {
+        int64_t end = depth * (pass + 1) / *passes;
+        if (pass + 1 < *passes)
+            end = cnf_min(depth, cnf_round_up(end, cnf_max(1, quantum)));
+        while (done < end) {
+            int64_t index = done / run, inside = done % run;
+            int64_t length = cnf_min(run - inside, end - done);
+            int64_t t = b->merged ? index : index / g->w.taps;
+            int64_t u = b->merged ? 0 : index % g->w.taps;
+            segments[count++] = (cnf_segment){
+                t * g->h.tap * b->row + u * g->w.tap * b->pixel + inside, length};
+            done += length;
+        }
+        starts[pass + 1] = count;
+    }
+    return count;
+}
+
+static int64_t most_segments(const cnf_grid *g, const cnf_blocking *b)
+{
+    return g->h.taps * g->w.taps + b->depth_blocks + 1;
+}
+
+static void block_grid(const cnf_grid *g, cnf_blocking *b)
+{
+    cnf_block_pixels(g, b, TASK_PIXELS);
+    int64_t pixel_tasks = b->image_blocks * b->row_blocks * b->col_blocks * g->groups;
+    int64_t blocks = cnf_ceil_div(g->columns, TASK_COLUMNS);
+    /* Few pixels: cut the columns further, so that every thread has several tasks. */
+    blocks = cnf_max(blocks, cnf_ceil_div(4 * cnf_threads(), cnf_max(1, pixel_tasks)));
+    blocks = cnf_max(1, cnf_min(blocks, panels(g)));
+    b->columns_per_block = cnf_ceil_div(panels(g), blocks) * cnf_kernel->panel;
+    b->column_blocks = cnf_max(1, cnf_ceil_div(g->columns, b->columns_per_block));
+}
+
+/* Scratch: the segments of a full and of the last channel block, then a source block a thread. */
+typedef struct {
+    cnf_segment *segments[2];
+    int64_t *starts[2];
+    int64_t passes[2];
+    float *blocks;
+    size_t block_stride;
+} grid_scratch;
+
+static size_t lay_out(const cnf_grid *g, const cnf_blocking *b, char *base, grid_scratch *s)
+{
+    size_t segments = (size_t)cnf_round_up(most_segments(g, b) * (int64_t)sizeof(cnf_segment), 64);
+    size_t starts = (size_t)cnf_round_up((b->depth_blocks + 2) * (int64_t)sizeof(int64_t), 64);
+    size_t at = 0;
+    for (int i = 0; i < 2; i++) {
+        s->segments[i] = (cnf_segment *)(base + at);
+        at += segments;
+        s->starts[i] = (int64_t *)(base + at);
+        at += starts;
+    }
+    s->blocks = (float *)(base + at);
+    s->block_stride = (size_t)cnf_round_up((int64_t)b->block_floats, 16);
+    return at + s->block_stride * sizeof(float) * (size_t)cnf_threads();
+}
+
+size_t cnf_grid_scratch(const cnf_grid *g)
+{
+    cnf_blocking b;
+    grid_scratch s;
+    block_grid(g, &b);
+    return lay_out(g, &b, NULL, &s);
+}
+
+typedef struct {
+    const cnf_grid *g;
+    const cnf_blocking *b;
+    const grid_scratch *s;
+} grid_job;
+
+/* One pass: a panel at a time, so that it stays in L1 while all pixels of the block use it. */
+static void run_pass(const grid_job *job, const float *source, float *target, int64_t images,
+                     int64_t rows, int64_t cols, const float *packed, int64_t panel_stride,
+                     int64_t columns, const cnf_segment *segments, int64_t count,
+                     const float *bias, int accumulate)
+{
+    const cnf_grid *g = job->g;
+    const cnf_blocking *b = job->b;
+    const int64_t panel = cnf_kernel->panel;
+    const int64_t a_row = g->w.step * b->pixel, a_line = g->h.step * b->row;
+    for (int64_t j = 0; j < columns; j += panel) {
+        const float *weights = packed + j / panel * panel_stride;
+        const float *bias_j = bias ? bias + j : NULL;
+        int64_t n = cnf_min(panel, columns - j);
+        if (images > cols) { /* small images: a tile takes the same pixel of several images */
+            for (int64_t pixel = 0; pixel < rows * cols; pixel++) {
+                int64_t i = pixel / cols, k = pixel % cols;
+                cnf_kernel->gemm_strip(target + i * g->target_row + k * g->target_pixel + j,
+                                       g->target_image, images, n, source + i * a_line + k * a_row,
+                                       b->image, 1, segments, count, weights, bias_j, accumulate);
+            }
+            continue;
+        }
+        for (int64_t line = 0; line < images * rows; line++) {
+            int64_t image = line / rows, i = line % rows;
+            cnf_kernel->gemm_strip(target + image * g->target_image + i * g->target_row + j,
+                                   g->target_pixel, cols, n, source + image * b->image + i * a_line,
+                                   a_row, 1, segments, count, weights, bias_j, accumulate);
+        }
+    }
+}
+
+static void grid_task(const void *context, int64_t index, int thread)
+{
+    const grid_job *job = context;
+    const cnf_grid *g = job->g;
+    const cnf_blocking *b = job->b;
+    const int64_t column_block = index % b->column_blocks;
+    int64_t rest = index / b->column_blocks;
+    const int64_t col = rest % b->col_blocks * b->cols;
+    rest /= b->col_blocks;
+    const int64_t row = rest % b->row_blocks * b->rows;
+    rest /= b->row_blocks;
+    const int64_t image = rest % b->image_blocks * b->images, group = rest / b->image_blocks;
+    const int64_t images = cnf_min(b->images, g->n - image);
+    const int64_t rows = cnf_min(b->rows, g->h.outputs - row);
+    const int64_t cols = cnf_min(b->cols, g->w.outputs - col);
+    const int64_t column = column_block * b->columns_per_block;
+    const int64_t columns = cnf_min(b->columns_per_block, g->columns - column);
+    const int64_t panel = cnf_kernel->panel, panel_stride = cnf_depth(g) * panel;
+
+    float *target = g->target + image * g->target_image + row * g->target_row +
+                    col * g->target_pixel + group * g->columns + column;
+    const float *packed = g->packed + (group * panels(g) + column / panel) * panel_stride;
+    const float *bias = g->bias ? g->bias + group * g->columns + column : NULL;
+    float *block = job->s->blocks + (size_t)thread * job->s->block_stride;
+    int accumulate = 0;
+    for (int64_t k = 0; k < b->channel_blocks; k++) {
+        const int64_t channel = k * b->channels_per_block;
+        const int64_t channels = cnf_min(b->channels_per_block, g->channels - channel);
+        const int last = channels < b->channels_per_block;
+        const float *source = cnf_source_block(g, b, block, group, image, images, row, rows, col,
+                                               cols, channel, channels);
+        for (int64_t pass = 0; pass < job->s->passes[last]; pass++) {
+            const cnf_segment *segments = job->s->segments[last] + job->s->starts[last][pass];
+            const int64_t count = job->s->starts[last][pass + 1] - job->s->starts[last][pass];
+            run_pass(job, source, target, images, rows, cols, packed, panel_stride, columns,
+                     segments, count, bias, accumulate);
+            for (int64_t s = 0; s < count; s++)
+                packed += segments[s].length * panel;
+            accumulate = 1;
+        }
+    }
+}
+
+void cnf_grid_run(const cnf_grid *g, void *scratch)
+{
+    cnf_blocking b;
+    grid_scratch s;
+    block_grid(g, &b);
+    lay_out(g, &b, scratch, &s);
+    list_segments(g, &b, b.channels_per_block, s.segments[0], s.starts[0], &s.passes[0]);
+    int64_t left = g->channels - (b.channel_blocks - 1) * b.channels_per_block;
+    list_segments(g, &b, left, s.segments[1], s.starts[1], &s.passes[1]);
+    int64_t tasks = b.image_blocks * b.row_blocks * b.col_blocks * b.column_blocks * g->groups;
+    double flops = 2.0 * (double)(g->n * g->h.outputs * g->w.outputs) *
+                   (double)(g->groups * g->columns) * (double)(cnf_depth(g) + 1);
+    grid_job job = {g, &b, &s};
+    cnf_parallel(tasks, flops * CNF_NS_PER_FLOP, grid_task, &job);
+}
+
+typedef struct {
+    float *packed;
+    const float *w;
+    const cnf_grid *g;
+    const cnf_weight_order *order;
+    int64_t channels_per_block;
+} pack_job;
+
+/* One panel: packed[depth][panel], depth = (channel block, tap row, tap col, channel). */
+static void pack_task(const void *context, int64_t index, int thread)
+{
+    (void)thread;
+    const pack_job *job = context;
+    const cnf_grid *g = job->g;
+    const cnf_weight_order *o = job->order;
+    const int64_t panel = cnf_kernel->panel, group = index / panels(g), j = index % panels(g);
+    const int64_t columns = cnf_min(panel, g->columns - j * panel);
+    const float *w = job->w + o->start + group * o->group + j * panel * o->column;
+    float *to = job->packed + index * cnf_depth(g) * panel;
+    for (int64_t c0 = 0; c0 < g->channels; c0 += job->channels_per_block) {
+        const int64_t c1 = cnf_min(g->channels, c0 + job->channels_per_block);
+        for (int64_t tap = 0; tap < g->h.taps * g->w.taps; tap++) {
+            const float *from = w + tap / g->w.taps * o->tap_row + tap % g->w.taps * o->tap_col;
+            for (int64_t c = c0; c < c1; c++, to += panel) {
+                for (int64_t i = 0; i < columns; i++)
+                    to[i] = from[c * o->channel + i * o->column];
+                for (int64_t i = columns; i < panel; i++)
+                    to[i] = 0.0f;
+            }
+        }
+    }
+}
+
+void cnf_grid_pack(float *packed, const float *w, const cnf_grid *g, const cnf_weight_order *order)
+{
+    cnf_blocking b;
+    cnf_block_pixels(g, &b, TASK_PIXELS);
+    pack_job job = {packed, w, g, order, b.channels_per_block};
+    double bytes = 8.0 * (double)cnf_grid_packed_size(g);
+    cnf_parallel(g->groups * panels(g), bytes * CNF_NS_PER_BYTE, pack_task, &job);
+}
