@@ -17,8 +17,13 @@ __all__ = ["conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d"]
 Attributes = tuple[Pair, Pair, Pair, int]
 """stride, padding (top, left), dilation, groups: what the binding takes after the weight."""
 
+POINTWISE: Attributes = ((1, 1), (0, 0), (1, 1), 1)
+"""The attributes of a 1x1 convolution, which a linear layer is."""
 
-def _packed(weight: Tensor, array: np.ndarray, attributes: Attributes, backward: bool) -> np.ndarray:
+
+def packed_weight(
+    weight: Tensor, array: np.ndarray, attributes: Attributes, backward: bool
+) -> np.ndarray:
     """Return `array` (O, I, kh, kw), the weight's, in the kernel's order; packed once a version."""
     key = ("conv2d", array.shape, attributes, backward, _core.isa())
     version = weight.version_counter[0]
@@ -104,7 +109,7 @@ def conv2d(
     if depthwise:
         _core.depthwise_forward(y, x, w, b, *attributes[:3])
     else:
-        packed = _packed(weight, w, attributes, backward=False)
+        packed = packed_weight(weight, w, attributes, backward=False)
         _core.conv2d_forward(y, x, packed, b, w.shape, *attributes)
 
     def backward(dy: np.ndarray, needs: tuple[bool, ...]) -> tuple[np.ndarray | None, ...]:
@@ -115,7 +120,7 @@ def conv2d(
             if depthwise:
                 _core.depthwise_backward_input(dx, dy, w, *attributes[:3])
             else:
-                rotated = _packed(weight, w, attributes, backward=True)
+                rotated = packed_weight(weight, w, attributes, backward=True)
                 _core.conv2d_backward_input(dx, dy, rotated, None, w.shape, *attributes)
         if needs[1]:
             dw = _core.empty(w.shape)
@@ -190,7 +195,7 @@ def conv_transpose2d(
     x, w = as_image(input.array), as_dense(weight.array)
     b = None if bias is None else as_dense(bias.array)
     y = _core.empty_image(*shape)
-    packed = _packed(weight, w, attributes, backward=True)
+    packed = packed_weight(weight, w, attributes, backward=True)
     _core.conv2d_backward_input(y, x, packed, b, w.shape, *attributes)
 
     def backward(dy: np.ndarray, needs: tuple[bool, ...]) -> tuple[np.ndarray | None, ...]:
@@ -198,7 +203,7 @@ def conv_transpose2d(
         dx = dw = db = None
         if needs[0]:
             dx = _core.empty_image(*x.shape)
-            forward = _packed(weight, w, attributes, backward=False)
+            forward = packed_weight(weight, w, attributes, backward=False)
             _core.conv2d_forward(dx, dy, forward, None, w.shape, *attributes)
         if needs[1]:
             dw = _core.empty(w.shape)
