@@ -178,6 +178,32 @@ size_t cnf_conv2d_packed_size(const cnf_conv2d *d, int backward);
 
 /* ---- norm -------------------------------------------------------------------------------- */
 
+/* Batch, group and instance norm of `segments` runs of `rows` pixels, each of c channels.
+ * Batch norm: one segment of n*h*w rows, groups = c. Group norm: n segments of h*w rows.
+ * Instance norm: that with groups = c. In evaluation: as batch norm. */
+typedef struct {
+    int64_t segments, rows, c;
+    int64_t groups; /* statistics are shared by c / groups neighbouring channels */
+    int64_t x_pitch, y_pitch, dy_pitch; /* y_pitch: of y, or of dx in a backward */
+    double eps;
+    double momentum; /* share of the new statistics in the running ones */
+} cnf_norm;
+
+/* Layer norm of each row of a (rows, c) matrix. */
+typedef struct {
+    int64_t rows, c;
+    int64_t x_pitch, y_pitch, dy_pitch; /* y_pitch: of y, or of dx in a backward */
+    double eps;
+} cnf_layer_norm;
+
+/* Local response norm across the channels of each pixel. */
+typedef struct {
+    int64_t rows, c;
+    int64_t x_pitch, y_pitch, dy_pitch;
+    int64_t size; /* channels in a window, size / 2 of them before */
+    float alpha, beta, k;
+} cnf_local_norm;
+
 /* ---- softmax ----------------------------------------------------------------------------- */
 
 /* ---- dropout ----------------------------------------------------------------------------- */

@@ -41,7 +41,32 @@ size_t cnf_conv2d_backward_weight_scratch(const cnf_conv2d *d);
 
 /* pool */
 
-/* norm */
+/* norm: weight, bias, the running statistics, dx, dweight and dbias may be NULL */
+size_t cnf_norm_scratch(const cnf_norm *d);
+cnf_status cnf_norm_forward(float *y, float *mean, float *invstd, float *running_mean,
+                            float *running_var, const float *x, const float *weight,
+                            const float *bias, const cnf_norm *d, void *scratch);
+cnf_status cnf_norm_backward(float *dx, float *dweight, float *dbias, const float *dy,
+                             const float *x, const float *mean, const float *invstd,
+                             const float *weight, const cnf_norm *d, void *scratch);
+cnf_status cnf_norm_evaluate(float *y, const float *x, const float *running_mean,
+                             const float *running_var, const float *weight, const float *bias,
+                             const cnf_norm *d, void *scratch);
+cnf_status cnf_norm_evaluate_backward(float *dx, float *dweight, float *dbias, const float *dy,
+                                      const float *x, const float *running_mean,
+                                      const float *running_var, const float *weight,
+                                      const cnf_norm *d, void *scratch);
+size_t cnf_layer_norm_scratch(const cnf_layer_norm *d);
+cnf_status cnf_layer_norm_forward(float *y, float *mean, float *invstd, const float *x,
+                                  const float *weight, const float *bias, const cnf_layer_norm *d,
+                                  void *scratch);
+cnf_status cnf_layer_norm_backward(float *dx, float *dweight, float *dbias, const float *dy,
+                                   const float *x, const float *mean, const float *invstd,
+                                   const float *weight, const cnf_layer_norm *d, void *scratch);
+size_t cnf_local_norm_scratch(const cnf_local_norm *d);
+cnf_status cnf_local_norm_forward(float *y, const float *x, const cnf_local_norm *d, void *scratch);
+cnf_status cnf_local_norm_backward(float *dx, const float *dy, const float *x,
+                                   const cnf_local_norm *d, void *scratch);
 
 /* softmax */
 
