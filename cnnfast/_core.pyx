@@ -52,6 +52,7 @@ cdef extern from "cnnfast.h" nogil:
     const char *cnf_unary_name(int kind)
     const char *cnf_binary_name(int kind)
     const char *cnf_ternary_name(int kind)
+    int cnf_unary_by_result(int kind)
     ctypedef struct cnf_elementwise:
         int64_t kind, rank
         int64_t size[8]
@@ -476,6 +477,7 @@ UNARY_KINDS = names_of(cnf_unary_name)
 BINARY_KINDS = names_of(cnf_binary_name)
 TERNARY_KINDS = names_of(cnf_ternary_name)
 _unary_number = {name: number for number, name in enumerate(UNARY_KINDS)}
+UNARY_BY_RESULT = frozenset(name for name, number in _unary_number.items() if cnf_unary_by_result(number))
 _binary_number = {name: number for number, name in enumerate(BINARY_KINDS)}
 _ternary_number = {name: number for number, name in enumerate(TERNARY_KINDS)}
 
@@ -508,12 +510,15 @@ def unary(str kind, cnp.ndarray y not None, cnp.ndarray x not None, float alpha=
 
 
 def unary_backward(str kind, cnp.ndarray dx not None, cnp.ndarray dy not None,
-                   cnp.ndarray x not None, float alpha=0, float beta=0):
-    """dx = dy * f'(x); dy and x broadcast to dx's shape, any strides, dx may be dy or x."""
+                   cnp.ndarray saved not None, float alpha=0, float beta=0):
+    """dx = dy * f'(x); dy and saved broadcast to dx's shape, any strides, dx may be dy or saved.
+
+    `saved` is y for the kinds in `UNARY_BY_RESULT`, x for the others.
+    """
     cdef cnf_elementwise d
     d.kind, d.alpha, d.beta = kind_number(_unary_number, kind), alpha, beta
-    fill_box(&d, dx, (dy, x), ("dx", "dy", "x"))
-    issue(cnf_id_unary_backward, (dx, dy, x), &d)
+    fill_box(&d, dx, (dy, saved), ("dx", "dy", "saved"))
+    issue(cnf_id_unary_backward, (dx, dy, saved), &d)
 
 
 def binary(str kind, cnp.ndarray y not None, cnp.ndarray a not None, cnp.ndarray b not None,

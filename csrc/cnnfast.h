@@ -91,6 +91,7 @@ typedef enum {
 const char *cnf_unary_name(int kind);
 const char *cnf_binary_name(int kind);
 const char *cnf_ternary_name(int kind);
+int cnf_unary_by_result(int kind); /* whether unary_backward reads y where others read x */
 
 /* y[i] = f(a[i], b[i], ...) over a strided box of `rank` axes. Inputs may be the output itself. */
 typedef struct {

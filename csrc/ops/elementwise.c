@@ -96,11 +96,11 @@ cnf_status cnf_unary_forward(float *y, const float *x, const cnf_elementwise *d,
     return map_run(cnf_kernel->unary_forward, 2, (float *[]){y, (float *)x}, d);
 }
 
-cnf_status cnf_unary_backward(float *dx, const float *dy, const float *x,
+cnf_status cnf_unary_backward(float *dx, const float *dy, const float *saved,
                               const cnf_elementwise *d, void *scratch)
 {
     (void)scratch;
-    return map_run(cnf_kernel->unary_backward, 3, (float *[]){dx, (float *)dy, (float *)x}, d);
+    return map_run(cnf_kernel->unary_backward, 3, (float *[]){dx, (float *)dy, (float *)saved}, d);
 }
 
 cnf_status cnf_binary_forward(float *y, const float *a, const float *b, const cnf_elementwise *d,
@@ -145,6 +145,13 @@ static const char *const ternary_names[] = {
 #include "../tiles/elementwise.def"
 };
 
+static const char unary_by_result[] = {
+#define UNARY(name, forward, backward) 0,
+#define UNARY_BY_RESULT(name, forward, backward) 1,
+#include "../tiles/elementwise.def"
+};
+
+int cnf_unary_by_result(int kind) { return unary_by_result[kind]; }
 const char *cnf_unary_name(int kind) { return kind < cnf_unary_count ? unary_names[kind] : NULL; }
 const char *cnf_binary_name(int kind)
 {

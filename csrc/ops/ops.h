@@ -6,7 +6,7 @@
 
 /* element-wise */
 cnf_status cnf_unary_forward(float *y, const float *x, const cnf_elementwise *d, void *scratch);
-cnf_status cnf_unary_backward(float *dx, const float *dy, const float *x,
+cnf_status cnf_unary_backward(float *dx, const float *dy, const float *saved,
                               const cnf_elementwise *d, void *scratch);
 cnf_status cnf_binary_forward(float *y, const float *a, const float *b, const cnf_elementwise *d,
                               void *scratch);
