@@ -1,0 +1,3 @@
+"""`cnnfast.functional` under torch's import path `nn.functional`."""
+
+from ..functional import *  # noqa: F403
