@@ -10,7 +10,7 @@ import numpy as np
 
 from . import _core
 
-__all__ = ["as_dense", "as_image"]
+__all__ = ["as_dense", "as_image", "as_rows"]
 
 
 def as_image(array: np.ndarray) -> np.ndarray:
@@ -29,3 +29,19 @@ def as_dense(array: np.ndarray) -> np.ndarray:
     dense = _core.empty(array.shape)
     _core.copy(dense, array)
     return dense
+
+
+def as_rows(array: np.ndarray, columns: int) -> np.ndarray:
+    """Return float32 `array` as (rows, columns) with contiguous rows, copied if need be.
+
+    An image whose channels were moved last is a view: its rows are the pixels.
+    """
+    rows = array.size // columns if columns else 0
+    try:
+        view = array.reshape((rows, columns), copy=False)
+    except ValueError:
+        return as_dense(array).reshape(rows, columns)
+    across, along = view.strides
+    if (columns == 1 or along == 4) and (rows == 1 or across >= 4 * columns):
+        return view
+    return as_dense(array).reshape(rows, columns)

@@ -6,7 +6,8 @@ attributes, and raises a ValueError that names what was given and the rule that 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 __all__ = ["conv2d", "conv_transpose2d", "linear", "matmul", "pair", "same_padding"]
 
@@ -155,3 +156,61 @@ def matmul(a: Sequence[int], b: Sequence[int]) -> tuple[int, ...]:
             f"{tuple(a)} @ {tuple(b)}"
         )
     return (*broadcast(a[:-2], b[:-2]), a[-2], b[-1])
+
+
+def channel_norm(name: str, x: Sequence[int], vectors: Mapping[str, Sequence[int]]) -> None:
+    """Check x (N, C), (N, C, L) or (N, C, H, W) and that each vector has one value a channel."""
+    if len(x) not in (2, 3, 4) or x[1] < 1:
+        raise ValueError(
+            f"{name}: expected input (N, C), (N, C, L) or (N, C, H, W) with a channel at least, "
+            f"got {tuple(x)}"
+        )
+    for label, shape in vectors.items():
+        if tuple(shape) != (x[1],):
+            raise ValueError(
+                f"{name}: expected {label} ({x[1]},) for the channels of input {tuple(x)}, "
+                f"got {tuple(shape)}"
+            )
+
+
+def norm_groups(x: Sequence[int], groups: int) -> None:
+    """Check that `groups` divides the channels of x."""
+    if groups < 1 or x[1] % groups:
+        raise ValueError(
+            f"group_norm: num_groups must divide the {x[1]} channels of input {tuple(x)}, "
+            f"got {groups}"
+        )
+
+
+def norm_values(name: str, x: Sequence[int], values: int) -> None:
+    """Check that the statistics of input x are taken over more than one value."""
+    if values == 1:
+        raise ValueError(
+            f"{name}: expected more than 1 value per channel when training, got input {tuple(x)}"
+        )
+
+
+def layer_norm(
+    x: Sequence[int], normalized: Sequence[int], vectors: Mapping[str, Sequence[int]]
+) -> int:
+    """Return how many elements the last axes hold, which must be `normalized`."""
+    last = tuple(normalized)
+    if not last or tuple(x[-len(last) :]) != last:
+        raise ValueError(
+            f"layer_norm: the input's last axes must be normalized_shape {last}, "
+            f"got input {tuple(x)}"
+        )
+    for label, shape in vectors.items():
+        if tuple(shape) != last:
+            raise ValueError(f"layer_norm: expected {label} {last}, got {tuple(shape)}")
+    return math.prod(last)
+
+
+def local_response_norm(x: Sequence[int], size: int) -> None:
+    """Check x (N, C, L) or (N, C, H, W) and the window."""
+    if len(x) not in (3, 4):
+        raise ValueError(
+            f"local_response_norm: expected input (N, C, L) or (N, C, H, W), got {tuple(x)}"
+        )
+    if size < 1:
+        raise ValueError(f"local_response_norm: expected a size of at least 1, got {size}")

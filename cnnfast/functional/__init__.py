@@ -6,3 +6,4 @@ the tape with `record`. Shape rules come from `cnnfast.shapes`.
 
 from .convolution import *
 from .linear import *
+from .normalization import *
