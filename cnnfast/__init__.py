@@ -5,10 +5,47 @@
 and networks.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from ._core import get_num_threads, set_num_threads
 from .autograd import enable_grad, is_grad_enabled, no_grad
 from .errors import FormatError
 from .random import manual_seed
+from .summary import summary
 from .tensor import Tensor, as_tensor, tensor
 
+if TYPE_CHECKING:
+    from . import callbacks, checkpoint, data, metrics, models, plots
+    from .checkpoint import load, save
+    from .trainer import History, Trainer
+
 __version__ = "0.1.0"
+
+# What a program that only computes does not need is imported when it is first asked for.
+_LATER = {
+    "History": "trainer",
+    "Trainer": "trainer",
+    "load": "checkpoint",
+    "save": "checkpoint",
+    "callbacks": "",
+    "checkpoint": "",
+    "data": "",
+    "metrics": "",
+    "models": "",
+    "plots": "",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'cnnfast' has no attribute {name!r}")
+    from importlib import import_module
+
+    module = import_module(f".{_LATER[name] or name}", __name__)
+    value = getattr(module, name) if _LATER[name] else module
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})
