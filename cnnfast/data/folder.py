@@ -35,19 +35,23 @@ def read_image(
     path: PathLike,
     size: int | tuple[int, int] | None = None,
     mode: Literal["RGB", "L"] = "RGB",
+    paper: str | None = None,
 ) -> NDArray[np.uint8]:
     """Read one image file.
 
     Parameters
     ----------
     path : path-like
-        A BMP, GIF, JPEG, PNG, PPM, TIFF or WebP file. Of animations the first frame is read;
-        transparency and the camera's orientation tag are ignored, as torchvision does.
+        A BMP, GIF, JPEG, PNG, PPM, TIFF or WebP file. Of animations the first frame is read; the
+        camera's orientation tag is ignored, as torchvision does.
     size : int or (int, int), optional
         Height and width in pixels to resize to (bilinear, with antialiasing); one number is a
         square. The file's own size if not given.
     mode : {"RGB", "L"}
         Colour or grey.
+    paper : str, optional
+        Colour that Pillow knows, such as "white", to lay transparent images on. Transparency is
+        ignored if not given, as torchvision does.
 
     Returns
     -------
@@ -86,7 +90,12 @@ def read_image(
                 f"it has {image.width} x {image.height} pixels, more than the {limit} allowed; if "
                 "it is right, set PIL.Image.MAX_IMAGE_PIXELS"
             )
-        picture = _eight_bit(image).convert(mode)
+        picture = _eight_bit(image)
+        see_through = "A" in picture.getbands() or "transparency" in picture.info
+        if paper is not None and see_through:
+            opaque = Image.new("RGBA", picture.size, paper)
+            picture = Image.alpha_composite(opaque, picture.convert("RGBA"))
+        picture = picture.convert(mode)
         if target is not None:
             picture = picture.resize(target[::-1], Image.Resampling.BILINEAR)
         pixels = np.asarray(picture)
