@@ -8,7 +8,7 @@ No function here computes, broadcasts or allocates results: `cnnfast.functional`
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.pythread cimport PyThread_get_thread_ident
-from libc.stdint cimport int64_t
+from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport free, realloc
 
 import warnings
@@ -101,8 +101,19 @@ cdef extern from "cnnfast.h" nogil:
     size_t cnf_conv2d_packed_size(const cnf_conv2d *d, int backward)
 
     # depthwise
+    enum: cnf_id_depthwise_forward, cnf_id_depthwise_backward_input
+    enum: cnf_id_depthwise_backward_weight
+    ctypedef struct cnf_depthwise:
+        int64_t n, c, h, w, x_pitch, oh, ow, y_pitch, kh, kw
+        int64_t stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w
 
     # pool
+    enum: cnf_id_max_pool2d_forward, cnf_id_max_pool2d_backward
+    ctypedef struct cnf_tap:
+        int32_t at
+        float weight
+    ctypedef struct cnf_gather:
+        int64_t n, c, h, w, x_pitch, oh, ow, y_pitch, col_taps, wide_index
 
     # norm
     enum: cnf_id_norm_forward, cnf_id_norm_backward, cnf_id_norm_evaluate
@@ -124,6 +135,7 @@ cdef extern from "cnnfast.h" nogil:
     # dropout
 
     # resize
+    enum: cnf_id_resample
 
     # pad
 
@@ -778,7 +790,160 @@ def conv2d_backward_weight(cnp.ndarray dw not None, cnp.ndarray x, cnp.ndarray d
 # ---- depthwise -----------------------------------------------------------------------------
 
 
+cdef int fill_depthwise(cnf_depthwise *d, cnp.ndarray x, cnp.ndarray y, cnp.ndarray weight, stride,
+                        padding, dilation, int written) except -1:
+    """Check the operands of a depthwise convolution; number `written` of x, y, weight is written."""
+    cdef Image image_x, image_y
+    as_image(x, &image_x, "x or dx", written == 0)
+    as_image(y, &image_y, "y or dy", written == 1)
+    if weight is None or weight.ndim != 4 or weight.shape[1] != 1:
+        raise ValueError(f"weight: expected shape (C, 1, kh, kw), got {describe(weight)}")
+    d.n, d.c, d.h, d.w, d.x_pitch = image_x.n, image_x.c, image_x.h, image_x.w, image_x.pitch
+    d.oh, d.ow, d.y_pitch = image_y.h, image_y.w, image_y.pitch
+    d.kh, d.kw = weight.shape[2], weight.shape[3]
+    expect_dense(weight, cnp.NPY_FLOAT32, d.c * d.kh * d.kw, "weight", written == 2)
+    d.stride_h, d.stride_w = stride
+    d.pad_top, d.pad_left = padding
+    d.dilation_h, d.dilation_w = dilation
+    if image_y.n != d.n or image_y.c != d.c or weight.shape[0] != d.c:
+        raise ValueError(f"a depthwise convolution keeps the batch and the channels: x {describe(x)}, "
+                         f"y {describe(y)}, weight {describe(weight)}")
+    if min(d.h, d.w, d.oh, d.ow, d.kh, d.kw, d.stride_h, d.stride_w, d.dilation_h, d.dilation_w) < 1:
+        raise ValueError("image sizes, kernel, stride and dilation must be at least 1")
+    if (max(d.h, d.w, d.oh, d.ow) >= 1 << 31
+            or max(d.kh, d.kw, d.stride_h, d.stride_w, d.dilation_h, d.dilation_w) >= 1 << 20
+            or max(abs(d.pad_top), abs(d.pad_left)) >= 1 << 40):
+        raise ValueError("image sizes must be below 2^31, kernel, stride and dilation below 2^20")
+    return 0
+
+
+def depthwise_forward(cnp.ndarray y not None, cnp.ndarray x not None, cnp.ndarray weight not None,
+                      cnp.ndarray bias, stride, padding, dilation):
+    """Convolve each channel of x with its filter in weight (C, 1, kh, kw); bias (C,) or None.
+
+    padding is (top, left); what lies below and to the right follows from y's size.
+    """
+    cdef cnf_depthwise d
+    fill_depthwise(&d, x, y, weight, stride, padding, dilation, 1)
+    if bias is not None:
+        expect_dense(bias, cnp.NPY_FLOAT32, d.c, "bias")
+    issue(cnf_id_depthwise_forward, (y, x, weight, bias), &d)
+
+
+def depthwise_backward_input(cnp.ndarray dx not None, cnp.ndarray dy not None,
+                             cnp.ndarray weight not None, stride, padding, dilation):
+    """dx from dy, with `depthwise_forward`'s attributes."""
+    cdef cnf_depthwise d
+    fill_depthwise(&d, dx, dy, weight, stride, padding, dilation, 0)
+    issue(cnf_id_depthwise_backward_input, (dx, dy, weight), &d)
+
+
+def depthwise_backward_weight(cnp.ndarray dw not None, cnp.ndarray x not None,
+                              cnp.ndarray dy not None, stride, padding, dilation):
+    """dw (C, 1, kh, kw) from x and dy, with `depthwise_forward`'s attributes."""
+    cdef cnf_depthwise d
+    fill_depthwise(&d, x, dy, dw, stride, padding, dilation, 2)
+    issue(cnf_id_depthwise_backward_weight, (dw, x, dy), &d)
+
+
 # ---- pool ----------------------------------------------------------------------------------
+
+
+cdef class Taps:
+    """Which inputs each output reads along one axis, and with what weight; immutable.
+
+    Parameters
+    ----------
+    inputs : int
+        Positions that may be read.
+    first : int32 array (outputs + 1,)
+        Output o has taps ``first[o]`` up to ``first[o + 1]``.
+    at : int32 array (taps,)
+        The position that each tap reads.
+    weight : float32 array (taps,)
+        Its factor, or for max pooling its number in the window.
+    """
+
+    cdef readonly int64_t inputs, outputs, uniform
+    cdef cnp.ndarray table
+
+    def __init__(self, int64_t inputs, cnp.ndarray first not None, cnp.ndarray at not None,
+                 cnp.ndarray weight not None):
+        cdef int64_t outputs = first.size - 1, taps = at.size, i
+        expect_dense(first, cnp.NPY_INT32, first.size, "first")
+        expect_dense(at, cnp.NPY_INT32, taps, "at")
+        expect_dense(weight, cnp.NPY_FLOAT32, taps, "weight")
+        cdef int32_t *starts = <int32_t *>cnp.PyArray_DATA(first)
+        cdef int32_t *positions = <int32_t *>cnp.PyArray_DATA(at)
+        cdef float *weights = <float *>cnp.PyArray_DATA(weight)
+        if outputs < 1 or starts[0] != 0 or starts[outputs] != taps:
+            raise ValueError(f"first: expected 0, ..., {taps} for at least one output, got {first!r}")
+        cdef cnp.npy_intp words = (outputs + 2) // 2 * 2 + 2 * taps
+        cdef cnp.ndarray table = allocate(1, &words, NULL, words, cnp.NPY_FLOAT32)
+        cdef int32_t *start = <int32_t *>cnp.PyArray_DATA(table)
+        cdef cnf_tap *tap = <cnf_tap *>(start + (outputs + 2) // 2 * 2)
+        self.inputs, self.outputs, self.uniform = inputs, outputs, starts[1]
+        for i in range(outputs):
+            if starts[i + 1] < starts[i]:
+                raise ValueError(f"first: expected values that never fall, got {first!r}")
+            if starts[i + 1] - starts[i] != self.uniform:
+                self.uniform = 0
+            start[i] = starts[i]
+        start[outputs] = starts[outputs]
+        for i in range(taps):
+            if positions[i] < 0 or positions[i] >= inputs:
+                raise ValueError(f"at: expected positions in [0, {inputs}), got {positions[i]}")
+            tap[i].at, tap[i].weight = positions[i], weights[i]
+        self.table = table
+
+
+cdef int fill_gather(cnf_gather *d, cnp.ndarray y, cnp.ndarray x, Taps rows, Taps cols, str names) except -1:
+    """Check that the tables lead from image x to image y; `names` are theirs."""
+    cdef Image to, source
+    name_y, name_x = names.split()
+    as_image(y, &to, name_y, written=True)
+    as_image(x, &source, name_x)
+    if to.n != source.n or to.c != source.c:
+        raise ValueError(f"{name_y} and {name_x} must have the same batch and channels, got "
+                         f"{describe(y)} and {describe(x)}")
+    if (rows.inputs != source.h or cols.inputs != source.w
+            or rows.outputs != to.h or cols.outputs != to.w):
+        raise ValueError(f"the taps lead from {rows.inputs} x {cols.inputs} to {rows.outputs} x "
+                         f"{cols.outputs} pixels, {name_x} is {describe(x)} and {name_y} {describe(y)}")
+    d.n, d.c, d.h, d.w, d.x_pitch = source.n, source.c, source.h, source.w, source.pitch
+    d.oh, d.ow, d.y_pitch = to.h, to.w, to.pitch
+    d.col_taps, d.wide_index = cols.uniform, 0
+    return 0
+
+
+cdef int expect_index(cnf_gather *d, cnp.ndarray index, int64_t count, bint written) except -1:
+    """index: uint8, or float32 for windows of more than 256 taps."""
+    d.wide_index = index is not None and cnp.PyArray_TYPE(index) == cnp.NPY_FLOAT32
+    expect_dense(index, cnp.NPY_FLOAT32 if d.wide_index else cnp.NPY_UINT8, count, "index", written)
+    return 0
+
+
+def max_pool2d_forward(cnp.ndarray y not None, cnp.ndarray index, cnp.ndarray x not None,
+                       Taps rows not None, Taps cols not None):
+    """y = the largest of each window of x; index, unless None, says which tap it was.
+
+    index is dense (N, OH, OW, C); it takes the sum of the row tap's and the column tap's weight,
+    as uint8, or as float32 where that may exceed 255.
+    """
+    cdef cnf_gather d
+    fill_gather(&d, y, x, rows, cols, "y x")
+    if index is not None:
+        expect_index(&d, index, d.n * d.oh * d.ow * d.c, True)
+    issue(cnf_id_max_pool2d_forward, (y, index, x, rows.table, cols.table), &d)
+
+
+def max_pool2d_backward(cnp.ndarray dx not None, cnp.ndarray dy not None, cnp.ndarray index not None,
+                        Taps rows not None, Taps cols not None):
+    """dx = the sum of dy over the windows that chose it; rows and cols lead from y to x."""
+    cdef cnf_gather d
+    fill_gather(&d, dx, dy, rows, cols, "dx dy")
+    expect_index(&d, index, d.n * d.h * d.w * d.c, False)
+    issue(cnf_id_max_pool2d_backward, (dx, dy, index, rows.table, cols.table), &d)
 
 
 # ---- norm ----------------------------------------------------------------------------------
@@ -963,6 +1128,16 @@ def local_norm_backward(cnp.ndarray dx not None, cnp.ndarray dy not None, cnp.nd
 
 
 # ---- resize --------------------------------------------------------------------------------
+
+
+def resample(cnp.ndarray y not None, cnp.ndarray x not None, Taps rows not None, Taps cols not None):
+    """y[oy, ox] = sum of the row tap's weight * the column tap's * x[iy, ix], for each channel.
+
+    Average pooling, resizing, mirrored padding and their gradients.
+    """
+    cdef cnf_gather d
+    fill_gather(&d, y, x, rows, cols, "y x")
+    issue(cnf_id_resample, (y, x, rows.table, cols.table), &d)
 
 
 # ---- pad -----------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 __all__ = ["conv2d", "conv_transpose2d", "linear", "matmul", "pair", "same_padding"]
 
@@ -214,3 +215,123 @@ def local_response_norm(x: Sequence[int], size: int) -> None:
         )
     if size < 1:
         raise ValueError(f"local_response_norm: expected a size of at least 1, got {size}")
+
+
+# ---- pooling, padding, resizing ------------------------------------------------------------
+
+
+def row(value: int | Sequence[int], name: str, least: int = 1) -> Pair:
+    """Return a 1-D attribute as that of an image of height 1: (least, value)."""
+    values = (value,) if isinstance(value, int) else tuple(int(v) for v in value)
+    if len(values) != 1 or values[0] < least:
+        raise ValueError(f"{name}: expected one integer of at least {least}, got {value}")
+    return least, values[0]
+
+
+def pool_stride(stride: int | Sequence[int] | None, kernel: Pair) -> Pair:
+    """Return the windows' stride: the kernel unless given."""
+    if stride is None or stride == () or stride == []:
+        return kernel
+    return pair(stride, "stride")
+
+
+def pool2d(
+    x: Sequence[int], kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool
+) -> tuple[int, int, int, int]:
+    """Return (N, C, OH, OW) of pooling x (N, C, H, W).
+
+    With `ceil_mode` a last window that hangs over counts if it begins inside the input or the
+    padding before it.
+    """
+    sizes = []
+    for size, k, s, p, d in zip(x[2:], kernel, stride, padding, dilation, strict=True):
+        if 2 * p > k:
+            raise ValueError(
+                f"pooling: padding must be at most half the kernel, got padding {padding} "
+                f"and kernel {kernel}"
+            )
+        room = size + 2 * p - d * (k - 1) - 1
+        out = (-(-room // s) if ceil_mode else room // s) + 1
+        if ceil_mode and (out - 1) * s >= size + p:
+            out -= 1
+        if out < 1 or size < 1:
+            raise ValueError(
+                f"pooling: a window {kernel} with dilation {dilation} does not fit into input "
+                f"{tuple(x)} with padding {padding}"
+            )
+        sizes.append(out)
+    return x[0], x[1], sizes[0], sizes[1]
+
+
+def adaptive_size(x: Sequence[int], output_size: int | Sequence[int | None] | None) -> Pair:
+    """Return (OH, OW) of adaptive pooling of x (N, C, H, W); None keeps the input's size."""
+    given = output_size if isinstance(output_size, Sequence) else (output_size, output_size)
+    sizes = [size if out is None else int(out) for size, out in zip(x[2:], given, strict=False)]
+    if len(given) != 2 or min(sizes) < 1 or min(x[2:]) < 1:
+        raise ValueError(
+            f"adaptive pooling: expected one or two output sizes of at least 1 and an input with "
+            f"pixels, got output_size {output_size} and input {tuple(x)}"
+        )
+    return sizes[0], sizes[1]
+
+
+def pad_sides(x: Sequence[int], pad: Sequence[int]) -> list[tuple[int, int]]:
+    """Return (before, after) of every axis of x from torch's flat list, last axis first."""
+    if len(pad) % 2 or len(pad) > 2 * len(x):
+        raise ValueError(
+            f"pad: expected pairs (before, after) for at most {len(x)} axes, last axis first, "
+            f"got {tuple(pad)} for input {tuple(x)}"
+        )
+    given = list(zip(map(int, pad[-2::-2]), map(int, pad[-1::-2]), strict=True))
+    sides = [(0, 0)] * (len(x) - len(given)) + given
+    for size, (before, after) in zip(x, sides, strict=True):
+        if size + before + after < 0 or -before > size or -after > size:
+            raise ValueError(f"pad: {tuple(pad)} crops more than input {tuple(x)} has")
+    return sides
+
+
+def mirrored_sides(x: Sequence[int], pad: Sequence[int], mode: str) -> list[tuple[int, int]]:
+    """Return (before, after) of the one or two last axes of x for a padding that repeats x.
+
+    The other axes are the batch, which may be missing, and the channels.
+    """
+    axes = len(pad) // 2
+    if len(pad) not in (2, 4) or len(x) not in (axes + 1, axes + 2):
+        raise ValueError(
+            f"pad: mode {mode!r} takes 2 numbers for an input (N, C, L) or (C, L) and 4 for "
+            f"(N, C, H, W) or (C, H, W), got {tuple(pad)} for input {tuple(x)}"
+        )
+    sides = pad_sides(x, pad)[-axes:]
+    for size, side in zip(x[-axes:], sides, strict=True):
+        most = {"reflect": size - 1, "circular": size}.get(mode, max(side))
+        if max(side) > most or size < 1 or size + sum(side) < 1:
+            raise ValueError(
+                f"pad: mode {mode!r} adds at most {most} to an axis of {size} and must leave a "
+                f"pixel, got {tuple(pad)} for input {tuple(x)}"
+            )
+    return sides
+
+
+def resize(
+    x: Sequence[int],
+    size: int | Sequence[int] | None,
+    scale_factor: float | Sequence[float] | None,
+) -> tuple[int, ...]:
+    """Return the sizes after (N, C): `size`, or floor(input * scale_factor)."""
+    if (size is None) == (scale_factor is None):
+        raise ValueError("interpolate: give either size or scale_factor, and not both")
+    given: Any = size if size is not None else scale_factor
+    each = tuple(given) if isinstance(given, Sequence) else (given,) * (len(x) - 2)
+    if len(each) != len(x) - 2:
+        raise ValueError(
+            f"interpolate: expected {len(x) - 2} values or one for input {tuple(x)}, got {given}"
+        )
+    out = tuple(
+        int(value) if size is not None else math.floor(n * value)
+        for n, value in zip(x[2:], each, strict=True)
+    )
+    if min(out) < 1 or min(x[2:]) < 1:
+        raise ValueError(
+            f"interpolate: input and output must have pixels, got input {tuple(x)} and output {out}"
+        )
+    return out

@@ -175,7 +175,36 @@ size_t cnf_conv2d_packed_size(const cnf_conv2d *d, int backward);
 
 /* ---- depthwise --------------------------------------------------------------------------- */
 
+/* A convolution with one filter a channel: x (n, c, h, w), weight (c, 1, kh, kw) dense,
+ * y (n, c, oh, ow). Taps outside x read zero, so bottom and right padding follow from oh and ow. */
+typedef struct {
+    int64_t n, c;
+    int64_t h, w, x_pitch;
+    int64_t oh, ow, y_pitch;
+    int64_t kh, kw;
+    int64_t stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w;
+} cnf_depthwise;
+
 /* ---- pool -------------------------------------------------------------------------------- */
+
+/* Pooling, resizing and mirrored padding read, for output (oy, ox), the inputs rows[oy] x cols[ox].
+ * Which ones is a table of taps an axis:
+ *     int32_t first[outputs + 1]   output o has taps first[o] .. first[o + 1] - 1
+ *     (one word if outputs is even: what follows starts at an even word)
+ *     cnf_tap taps[first[outputs]]
+ * The gradient of such an operation is the same operation with the transposed tables. */
+typedef struct {
+    int32_t at;   /* position in the input */
+    float weight; /* linear: its factor; maximum: its number in the window */
+} cnf_tap;
+
+typedef struct {
+    int64_t n, c;
+    int64_t h, w, x_pitch;   /* what is read */
+    int64_t oh, ow, y_pitch; /* what is written */
+    int64_t col_taps;        /* taps a column where all columns have as many, else 0 */
+    int64_t wide_index;      /* max pooling: the index is 0: uint8, 1: float */
+} cnf_gather;
 
 /* ---- norm -------------------------------------------------------------------------------- */
 

@@ -7,3 +7,6 @@ the tape with `record`. Shape rules come from `cnnfast.shapes`.
 from .convolution import *
 from .linear import *
 from .normalization import *
+from .padding import *
+from .pooling import *
+from .resize import *

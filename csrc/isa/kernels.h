@@ -4,7 +4,9 @@
 #define CNF_KERNELS_H
 
 #include "../cnnfast.h"
+#include "../ops/gather.h"
 #include "../ops/segments.h"
+#include "../ops/spans.h"
 #include "../ops/steps.h"
 
 typedef struct {

@@ -46,6 +46,34 @@ static inline vm vf_eq(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_EQ_OQ); }
 static inline vm vf_nan(vf a) { return _mm256_cmp_ps(a, a, _CMP_UNORD_Q); }
 static inline vf vf_select(vm m, vf a, vf b) { return _mm256_blendv_ps(b, a, m); }
 
+static inline vm vm_or(vm a, vm b) { return _mm256_or_ps(a, b); }
+
+static inline vf vf_load_u8(const uint8_t *p)
+{
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)));
+}
+static inline void vf_store_u8(uint8_t *p, vf a)
+{
+    __m256i words = _mm256_cvtps_epi32(a);
+    __m128i halves = _mm_packus_epi32(_mm256_castsi256_si128(words),
+                                      _mm256_extracti128_si256(words, 1));
+    _mm_storel_epi64((__m128i *)p, _mm_packus_epi16(halves, halves));
+}
+static inline vf vf_load_u8_n(const uint8_t *p, int64_t n)
+{
+    uint8_t bytes[VF_LANES] = {0};
+    for (int64_t i = 0; i < n; i++)
+        bytes[i] = p[i];
+    return vf_load_u8(bytes);
+}
+static inline void vf_store_u8_n(uint8_t *p, vf a, int64_t n)
+{
+    uint8_t bytes[VF_LANES];
+    vf_store_u8(bytes, a);
+    for (int64_t i = 0; i < n; i++)
+        p[i] = bytes[i];
+}
+
 static inline vf vf_exp2i(vf n)
 {
     __m256i bits = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));

@@ -42,6 +42,25 @@ static inline vm vf_eq(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ)
 static inline vm vf_nan(vf a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q); }
 static inline vf vf_select(vm m, vf a, vf b) { return _mm512_mask_blend_ps(m, b, a); }
 
+static inline vm vm_or(vm a, vm b) { return (vm)(a | b); }
+
+static inline vf vf_load_u8_n(const uint8_t *p, int64_t n)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(vm_first(n), p)));
+}
+static inline vf vf_load_u8(const uint8_t *p)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p)));
+}
+static inline void vf_store_u8_n(uint8_t *p, vf a, int64_t n)
+{
+    _mm512_mask_cvtepi32_storeu_epi8(p, vm_first(n), _mm512_cvtps_epi32(a));
+}
+static inline void vf_store_u8(uint8_t *p, vf a)
+{
+    _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a)));
+}
+
 static inline vf vf_exp2i(vf n)
 {
     __m512i bits = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));

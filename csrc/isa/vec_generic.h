@@ -50,6 +50,24 @@ static inline vm vf_le(vf a, vf b) { return a <= b; }
 static inline vm vf_eq(vf a, vf b) { return a == b; }
 static inline vm vf_nan(vf a) { return a != a; }
 
+static inline vm vm_or(vm a, vm b) { return a | b; }
+
+/* Bytes in memory, the floats 0 .. 255 in registers. */
+static inline vf vf_load_u8_n(const uint8_t *p, int64_t n)
+{
+    vf a = vf_zero();
+    for (int64_t i = 0; i < n; i++)
+        a[i] = (float)p[i];
+    return a;
+}
+static inline vf vf_load_u8(const uint8_t *p) { return vf_load_u8_n(p, VF_LANES); }
+static inline void vf_store_u8_n(uint8_t *p, vf a, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        p[i] = (uint8_t)a[i];
+}
+static inline void vf_store_u8(uint8_t *p, vf a) { vf_store_u8_n(p, a, VF_LANES); }
+
 /* The second operand where either is NaN, so that max(bound, x) lets a NaN in x through. */
 static inline vf vf_max(vf a, vf b) { return vf_select(a > b, a, b); }
 static inline vf vf_min(vf a, vf b) { return vf_select(a < b, a, b); }

@@ -38,8 +38,22 @@ cnf_status cnf_conv2d_backward_weight(float *dw, const float *x, const float *dy
 size_t cnf_conv2d_backward_weight_scratch(const cnf_conv2d *d);
 
 /* depthwise */
+cnf_status cnf_depthwise_forward(float *y, const float *x, const float *weight, const float *bias,
+                                 const cnf_depthwise *d, void *scratch);
+cnf_status cnf_depthwise_backward_input(float *dx, const float *dy, const float *weight,
+                                        const cnf_depthwise *d, void *scratch);
+cnf_status cnf_depthwise_backward_weight(float *dw, const float *x, const float *dy,
+                                         const cnf_depthwise *d, void *scratch);
+size_t cnf_depthwise_forward_scratch(const cnf_depthwise *d);
+size_t cnf_depthwise_backward_input_scratch(const cnf_depthwise *d);
+size_t cnf_depthwise_backward_weight_scratch(const cnf_depthwise *d);
 
 /* pool */
+cnf_status cnf_max_pool2d_forward(float *y, void *index, const float *x, const int32_t *rows,
+                                  const int32_t *cols, const cnf_gather *d, void *scratch);
+cnf_status cnf_max_pool2d_backward(float *dx, const float *dy, const void *index,
+                                   const int32_t *rows, const int32_t *cols, const cnf_gather *d,
+                                   void *scratch);
 
 /* norm: weight, bias, the running statistics, dx, dweight and dbias may be NULL */
 size_t cnf_norm_scratch(const cnf_norm *d);
@@ -73,6 +87,8 @@ cnf_status cnf_local_norm_backward(float *dx, const float *dy, const float *x,
 /* dropout */
 
 /* resize */
+cnf_status cnf_resample(float *y, const float *x, const int32_t *rows, const int32_t *cols,
+                        const cnf_gather *d, void *scratch);
 
 /* pad */
 
