@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -402,3 +405,22 @@ def test_a_parameter_shares_what_it_can_and_is_dense() -> None:
     assert nn.Parameter(numbers(2).astype(np.float64)).dtype == np.float32
     assert not nn.Parameter(numbers(2), requires_grad=False).requires_grad
     assert nn.Parameter(np.float32(3)).shape == ()
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_copies_keep_values_and_sharing_and_leave_gradients(duplicate: Callable[..., Any]) -> None:
+    net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2, bias=False))
+    net[1].weight = net[0].weight
+    net[0].bias.requires_grad = False
+    net[0].weight.grad = Tensor(numbers(2, 2))
+    net[0].weight.note = "kept"
+    other = duplicate(net)
+    assert repr(other) == repr(net)
+    assert other[1].weight is other[0].weight
+    assert other[0].weight.note == "kept"
+    assert other[0].weight.grad is None
+    assert [p.requires_grad for p in other.parameters()] == [True, False]
+    before = net[0].weight.detach().numpy().copy()
+    assert np.array_equal(other[0].weight.detach().numpy(), before)
+    other[0].weight.data.copy_(0)
+    assert np.array_equal(net[0].weight.detach().numpy(), before)

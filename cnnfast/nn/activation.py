@@ -70,6 +70,12 @@ class SELU(_Inplace):
     """scale * ELU(x, alpha), with the constants that keep activations normalised.
 
     Source: Klambauer et al., Self-Normalizing Neural Networks, NIPS 2017.
+
+    Examples
+    --------
+    >>> import cnnfast
+    >>> print(cnnfast.nn.SELU()(cnnfast.tensor([-1.0, 1.0])).numpy().round(4))
+    [-1.1113  1.0507]
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -78,7 +84,14 @@ class SELU(_Inplace):
 
 
 class SiLU(_Inplace):
-    """x * sigmoid(x), also called Swish."""
+    """x * sigmoid(x), also called Swish.
+
+    Examples
+    --------
+    >>> import cnnfast
+    >>> print(cnnfast.nn.SiLU()(cnnfast.tensor([-1.0, 1.0])).numpy().round(4))
+    [-0.2689  0.7311]
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply it."""
@@ -86,7 +99,16 @@ class SiLU(_Inplace):
 
 
 class Mish(_Inplace):
-    """x * tanh(softplus(x)).  Source: Misra, Mish, BMVC 2020."""
+    """x * tanh(softplus(x)).
+
+    Source: Misra, Mish, BMVC 2020.
+
+    Examples
+    --------
+    >>> import cnnfast
+    >>> print(cnnfast.nn.Mish()(cnnfast.tensor([-1.0, 1.0])).numpy().round(4))
+    [-0.3034  0.8651]
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply it."""
@@ -94,7 +116,16 @@ class Mish(_Inplace):
 
 
 class Hardswish(_Inplace):
-    """x * relu6(x + 3) / 6.  Source: Howard et al., Searching for MobileNetV3, ICCV 2019."""
+    """x * relu6(x + 3) / 6.
+
+    Source: Howard et al., Searching for MobileNetV3, ICCV 2019.
+
+    Examples
+    --------
+    >>> import cnnfast
+    >>> print(cnnfast.nn.Hardswish()(cnnfast.tensor([-1.0, 4.0])).numpy().round(4))
+    [-0.3333  4.    ]
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply it."""
@@ -106,7 +137,14 @@ class Hardswish(_Inplace):
 
 
 class Hardsigmoid(_Inplace):
-    """relu6(x + 3) / 6."""
+    """relu6(x + 3) / 6.
+
+    Examples
+    --------
+    >>> import cnnfast
+    >>> print(cnnfast.nn.Hardsigmoid()(cnnfast.tensor([-4.0, 0.0])).numpy().round(4))
+    [0.  0.5]
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply it."""
@@ -146,7 +184,14 @@ class Hardtanh(Module):
 
 
 class ReLU6(Hardtanh):
-    """Clamps to [0, 6]."""
+    """Clamps to [0, 6].
+
+    Examples
+    --------
+    >>> import cnnfast
+    >>> print(cnnfast.nn.ReLU6()(cnnfast.tensor([-1.0, 8.0])).numpy().round(4))
+    [0. 6.]
+    """
 
     def __init__(self, inplace: bool = False) -> None:
         super().__init__(0.0, 6.0, inplace)
@@ -181,7 +226,14 @@ class LeakyReLU(Module):
 
 
 class ELU(Module):
-    """x where positive, else alpha * (exp(x) - 1)."""
+    """x where positive, else alpha * (exp(x) - 1).
+
+    Examples
+    --------
+    >>> import cnnfast
+    >>> print(cnnfast.nn.ELU()(cnnfast.tensor([-1.0, 1.0])).numpy().round(4))
+    [-0.6321  1.    ]
+    """
 
     def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
         super().__init__()
@@ -241,6 +293,12 @@ class GELU(Module):
     """x * Phi(x), Phi the normal distribution; ``approximate="tanh"`` takes the tanh form.
 
     Source: Hendrycks and Gimpel, Gaussian Error Linear Units, 2016 (arXiv:1606.08415).
+
+    Examples
+    --------
+    >>> import cnnfast
+    >>> print(cnnfast.nn.GELU()(cnnfast.tensor([-1.0, 1.0])).numpy().round(4))
+    [-0.1587  0.8413]
     """
 
     def __init__(self, approximate: str = "none") -> None:
@@ -257,7 +315,14 @@ class GELU(Module):
 
 
 class Softplus(Module):
-    """log(1 + exp(beta * x)) / beta, and x itself where beta * x > threshold."""
+    """log(1 + exp(beta * x)) / beta, and x itself where beta * x > threshold.
+
+    Examples
+    --------
+    >>> import cnnfast
+    >>> print(cnnfast.nn.Softplus()(cnnfast.tensor([0.0, 30.0])).numpy().round(4))
+    [ 0.6931 30.    ]
+    """
 
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
         super().__init__()
@@ -274,7 +339,14 @@ class Softplus(Module):
 
 
 class Sigmoid(Module):
-    """1 / (1 + exp(-x))."""
+    """1 / (1 + exp(-x)).
+
+    Examples
+    --------
+    >>> import cnnfast
+    >>> print(cnnfast.nn.Sigmoid()(cnnfast.tensor([0.0, 1.0])).numpy().round(4))
+    [0.5    0.7311]
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply it."""
@@ -282,7 +354,14 @@ class Sigmoid(Module):
 
 
 class Tanh(Module):
-    """The hyperbolic tangent."""
+    """The hyperbolic tangent.
+
+    Examples
+    --------
+    >>> import cnnfast
+    >>> print(cnnfast.nn.Tanh()(cnnfast.tensor([0.0, 1.0])).numpy().round(4))
+    [0.     0.7616]
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply it."""
@@ -290,7 +369,14 @@ class Tanh(Module):
 
 
 class LogSigmoid(Module):
-    """log(sigmoid(x)), without underflow."""
+    """log(sigmoid(x)), without underflow.
+
+    Examples
+    --------
+    >>> import cnnfast
+    >>> print(cnnfast.nn.LogSigmoid()(cnnfast.tensor([0.0, -100.0])).numpy().round(4))
+    [  -0.6931 -100.    ]
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply it."""
@@ -298,7 +384,14 @@ class LogSigmoid(Module):
 
 
 class Softsign(Module):
-    """x / (1 + abs(x))."""
+    """x / (1 + abs(x)).
+
+    Examples
+    --------
+    >>> import cnnfast
+    >>> print(cnnfast.nn.Softsign()(cnnfast.tensor([-1.0, 3.0])).numpy().round(4))
+    [-0.5   0.75]
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply it."""
@@ -329,7 +422,14 @@ class Softmax(Module):
 
 
 class LogSoftmax(Softmax):
-    """The logarithm of the softmax along `dim`, without underflow."""
+    """The logarithm of the softmax along `dim`, without underflow.
+
+    Examples
+    --------
+    >>> import cnnfast
+    >>> round(float(cnnfast.nn.LogSoftmax(dim=1)(cnnfast.zeros(1, 4))[0, 0]), 4)
+    -1.3863
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply it."""

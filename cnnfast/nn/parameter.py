@@ -37,3 +37,7 @@ class Parameter(Tensor):
         self._initialise(np.asarray(source.array, order="C"))
         self.version_counter = source.version_counter
         self.requires_grad = requires_grad
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Copies and pickles carry the values, not the gradient, hooks or packed weights.
+        return type(self), (self.array, self.requires_grad), self.__dict__ or None

@@ -13,6 +13,7 @@ from .sizes import Size, ntuple
 __all__ = [
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool1d",
     "AdaptiveMaxPool2d",
     "AvgPool1d",
     "AvgPool2d",
@@ -258,7 +259,36 @@ class AdaptiveAvgPool2d(_AdaptivePool):
         return F.adaptive_avg_pool2d(input, self.output_size)
 
 
-class AdaptiveMaxPool2d(_AdaptivePool):
+class _AdaptiveMaxPool(_AdaptivePool):
+    def __init__(
+        self, output_size: int | Sequence[int | None] | None, return_indices: bool = False
+    ) -> None:
+        super().__init__(output_size)
+        self.return_indices = return_indices
+
+
+class AdaptiveMaxPool1d(_AdaptiveMaxPool):
+    """Maximum over `output_size` equal parts of the last axis.
+
+    Parameters
+    ----------
+    output_size : int
+    return_indices : bool
+        Also return the position of each maximum.
+
+    Examples
+    --------
+    >>> import cnnfast
+    >>> cnnfast.nn.AdaptiveMaxPool1d(5)(cnnfast.zeros(1, 4, 8)).shape
+    (1, 4, 5)
+    """
+
+    def forward(self, input: Tensor) -> Any:
+        """Pool (N, C, L) or (C, L)."""
+        return F.adaptive_max_pool1d(input, self.output_size, self.return_indices)
+
+
+class AdaptiveMaxPool2d(_AdaptiveMaxPool):
     """Maximum over equal parts of the last two axes.
 
     Parameters

@@ -21,9 +21,10 @@ class Upsample(Module):
         Sizes of the output's spatial axes.
     scale_factor : float or sequence of floats, optional
         Factors instead of sizes; exactly one of both is given.
-    mode : {"nearest", "bilinear"}
+    mode : str
+        As in `functional.interpolate`: "nearest", "bilinear", ...
     align_corners : bool, optional
-        For "bilinear": whether the corner pixels' centres keep their place.
+        Where the mode interpolates: whether the corner pixels' centres keep their place.
     recompute_scale_factor : bool, optional
         Whether to compute with the ratio of the rounded sizes.
 
