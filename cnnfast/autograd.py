@@ -22,7 +22,10 @@ from . import _core
 if TYPE_CHECKING:
     from .tensor import Tensor
 
-__all__ = ["Node", "enable_grad", "is_grad_enabled", "no_grad", "record", "run_backward"]
+__all__ = [
+    "Node", "enable_grad", "is_grad_enabled", "no_grad", "record", "record_in_place",
+    "run_backward",
+]
 
 Backward = Callable[[np.ndarray, tuple[bool, ...]], tuple["np.ndarray | None", ...]]
 Edge = "Tensor | Node | None"
@@ -67,7 +70,7 @@ class _GradMode:
         return inside  # type: ignore[return-value]
 
 
-class no_grad(_GradMode):  # noqa: N801 - torch's name
+class no_grad(_GradMode):
     """Context manager and decorator: operations inside are not recorded.
 
     Examples
@@ -83,7 +86,7 @@ class no_grad(_GradMode):  # noqa: N801 - torch's name
     _target = False
 
 
-class enable_grad(_GradMode):  # noqa: N801 - torch's name
+class enable_grad(_GradMode):
     """Context manager and decorator: operations inside are recorded, also within `no_grad`."""
 
     _target = True
@@ -144,6 +147,7 @@ def record(
     saved: tuple[Tensor, ...] = (),
     *,
     view: bool = False,
+    result_saved: bool = False,
 ) -> Tensor:
     """Wrap `array`, an operation's result, and put the operation on the tape where needed.
 
@@ -162,16 +166,42 @@ def record(
         error.
     view : bool
         Whether `array` shares its memory with the first input.
+    result_saved : bool
+        Whether `backward` reads `array`: changing the result in place is then an error, too.
     """
     from .tensor import Tensor
 
     result = Tensor.wrap(array)
     if view:
-        result.version_counter = inputs[0].version_counter
-    if _mode.enabled and any(t.requires_grad for t in inputs):
+        result.share_memory_of(inputs[0])
+    if wants_gradient(inputs):
         name = backward.__qualname__.split(".")[0]
-        result.attach(Node(name, backward, inputs, saved))
+        result.attach(Node(name, backward, inputs, (*saved, result) if result_saved else saved))
     return result
+
+
+def wants_gradient(inputs: tuple[Tensor, ...]) -> bool:
+    """Whether an operation on `inputs` goes on the tape."""
+    return _mode.enabled and any(t.edge is not None for t in inputs)
+
+
+def record_in_place(
+    target: Tensor,
+    inputs: tuple[Tensor, ...],
+    backward: Backward,
+    saved: tuple[Tensor, ...] = (),
+) -> Tensor:
+    """Note that an operation overwrote `target` with its result, and put it on the tape.
+
+    As `record`; `target` is usually among the inputs and, where backward reads the result, among
+    the saved. From now on it stands for the result. Other Tensors over the same memory keep
+    their old place on the tape, where their new elements do not belong, and are refused there.
+    """
+    target.bump_version()
+    if wants_gradient(inputs):
+        name = backward.__qualname__.split(".")[0]
+        target.attach(Node(name, backward, inputs, saved), overwritten=True)
+    return target
 
 
 def _count_dependents(root: Node) -> dict[Node, int]:

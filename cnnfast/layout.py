@@ -10,7 +10,7 @@ import numpy as np
 
 from . import _core
 
-__all__ = ["as_dense", "as_image", "as_rows"]
+__all__ = ["as_dense", "as_image", "as_rows", "empty_result"]
 
 
 def as_image(array: np.ndarray) -> np.ndarray:
@@ -45,3 +45,17 @@ def as_rows(array: np.ndarray, columns: int) -> np.ndarray:
     if (columns == 1 or along == 4) and (rows == 1 or across >= 4 * columns):
         return view
     return as_dense(array).reshape(rows, columns)
+
+
+def empty_result(shape: tuple[int, ...], *operands: np.ndarray) -> np.ndarray:
+    """Return an uninitialised array for what `operands` broadcast to, stored as they are.
+
+    The first operand of the result's shape decides; where each is broadcast, an image among them
+    makes the result an image.
+    """
+    for array in operands:
+        if array.shape == shape and 0 not in array.strides:
+            return _core.empty_like(array)
+    if len(shape) == 4 and any(_core.is_image(array) for array in operands):
+        return _core.empty_image(*shape)
+    return _core.empty(shape)

@@ -10,6 +10,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+
+from collections.abc import Sequence
+
 __all__ = ["conv2d", "conv_transpose2d", "linear", "matmul", "pair", "same_padding"]
 
 Pair = tuple[int, int]
@@ -335,3 +338,13 @@ def resize(
             f"interpolate: input and output must have pixels, got input {tuple(x)} and output {out}"
         )
     return out
+
+
+def prelu(x: Sequence[int], weight: Sequence[int]) -> None:
+    """Check that prelu's weight holds one slope, or one a channel of x (axis 1)."""
+    count = math.prod(weight)
+    if count != 1 and (len(x) < 2 or len(weight) != 1 or count != x[1]):
+        raise ValueError(
+            f"prelu: expected a weight of one element or one for each channel (axis 1) of the "
+            f"input, got weight {tuple(weight)} for input {tuple(x)}"
+        )

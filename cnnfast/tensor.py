@@ -8,13 +8,12 @@ always the logical ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from . import _core
-from .autograd import Node, is_grad_enabled, record, run_backward
+from .autograd import Node, is_grad_enabled, run_backward
 
 __all__ = ["Tensor", "as_float", "as_tensor", "tensor"]
 
@@ -62,8 +61,8 @@ class Tensor:
     """
 
     __slots__ = (
-        "__weakref__", "_array", "_node", "_requires_grad", "grad", "hooks", "packed",
-        "version_counter",
+        "__weakref__", "_array", "_node", "_overwrites", "_requires_grad", "grad", "hooks",
+        "packed", "version_counter",
     )
     __array_priority__ = 1000  # ndarray + Tensor gives a Tensor
 
@@ -83,7 +82,8 @@ class Tensor:
         self._requires_grad = False
         self.grad: Tensor | None = None
         self.hooks: list[Callable[[np.ndarray], np.ndarray]] = []
-        self.version_counter = [0]
+        self.version_counter = [0, 0]  # changes in place; of them, those on the tape
+        self._overwrites = 0  # of the latter, how many this Tensor's place on the tape accounts for
         self.packed: dict[Any, tuple[int, np.ndarray]] = {}
 
     @classmethod
@@ -145,8 +145,13 @@ class Tensor:
     def detach(self) -> Tensor:
         """Return a Tensor over the same memory that is no part of the graph."""
         result = Tensor.wrap(self._array)
-        result.version_counter = self.version_counter
+        result.share_memory_of(self)
         return result
+
+    def share_memory_of(self, other: Tensor) -> None:
+        """Count changes in place together with `other`, over whose memory this Tensor stands."""
+        self.version_counter = other.version_counter
+        self._overwrites = other._overwrites
 
     @property
     def data(self) -> Tensor:
@@ -165,12 +170,13 @@ class Tensor:
 
     def copy_(self, source: ArrayLike) -> Tensor:
         """Overwrite the elements with those of `source`, which must broadcast to the shape."""
-        self._guard_in_place()
+        self.guard_in_place()
         np.copyto(self._array, _to_array(source), casting="unsafe")
         self.bump_version()
         return self
 
-    def _guard_in_place(self) -> None:
+    def guard_in_place(self) -> None:
+        """Refuse to change a leaf that requires a gradient, as long as operations are recorded."""
         if self._requires_grad and is_grad_enabled() and self._node is None:
             raise RuntimeError(
                 "a leaf tensor that requires a gradient was to be changed in place; "
@@ -210,12 +216,21 @@ class Tensor:
     @property
     def edge(self) -> Tensor | Node | None:
         """What a dependent's gradient goes to: the node, this leaf, or nothing."""
+        if self._overwrites != self.version_counter[1]:
+            raise RuntimeError(
+                "this tensor shares its memory with one that was changed in place by an operation "
+                "on the tape, so its gradient would be wrong: take the view again after the "
+                "change, or change a clone()"
+            )
         return self._node or (self if self._requires_grad else None)
 
-    def attach(self, node: Node) -> None:
-        """Make `node` the origin of this Tensor."""
+    def attach(self, node: Node, overwritten: bool = False) -> None:
+        """Make `node` the origin of this Tensor, whose elements it has `overwritten` or made."""
         self._node = node
         self._requires_grad = True
+        if overwritten:
+            self.version_counter[1] += 1
+            self._overwrites = self.version_counter[1]
 
     def register_hook(self, hook: Callable[[Tensor], ArrayLike | None]) -> None:
         """Call `hook` with the gradient when it is known; what it returns replaces the gradient."""

@@ -4,9 +4,13 @@ Each computes by calling primitives of `cnnfast._core` on arrays and puts its ba
 the tape with `record`. Shape rules come from `cnnfast.shapes`.
 """
 
+from .activation import *
+from .arithmetic import *
+from .comparison import *
 from .convolution import *
 from .linear import *
 from .normalization import *
 from .padding import *
 from .pooling import *
 from .resize import *
+from .pointwise import *
