@@ -10,9 +10,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-
-from collections.abc import Sequence
-
 __all__ = ["conv2d", "conv_transpose2d", "linear", "matmul", "pair", "same_padding"]
 
 Pair = tuple[int, int]

@@ -11,6 +11,6 @@ from .convolution import *
 from .linear import *
 from .normalization import *
 from .padding import *
+from .pointwise import *
 from .pooling import *
 from .resize import *
-from .pointwise import *
