@@ -292,9 +292,11 @@ cdef struct Image:
 
 
 cdef bint image_strides(cnp.ndarray x, int64_t *pitch) noexcept:
-    """Whether x's strides are those of an NHWC image; axes of size 1 may have any stride."""
+    """Whether x is stored as an NHWC image; axes of size 1 may have any stride."""
     cdef int64_t n = x.shape[0], c = x.shape[1], h = x.shape[2], w = x.shape[3]
     cdef int64_t p
+    if not cnp.PyArray_ISBEHAVED_RO(x):  # misaligned, or bytes in the other order
+        return False
     if w > 1:
         p = x.strides[3]
     elif h > 1:
@@ -332,7 +334,8 @@ cdef int as_image(cnp.ndarray x, Image *image, str name, bint written=False) exc
 
 cdef int expect_dense(cnp.ndarray x, int kind, int64_t count, str name, bint written=False) except -1:
     """Check that x is C-contiguous, of numpy type number `kind`, with `count` elements."""
-    if x is None or cnp.PyArray_TYPE(x) != kind or not cnp.PyArray_IS_C_CONTIGUOUS(x) or x.size != count:
+    if (x is None or cnp.PyArray_TYPE(x) != kind or not cnp.PyArray_IS_C_CONTIGUOUS(x)
+            or not cnp.PyArray_ISBEHAVED_RO(x) or x.size != count):
         raise ValueError(f"{name}: expected {count} contiguous elements of type number {kind}, got {describe(x)}")
     if written and not cnp.PyArray_ISWRITEABLE(x):
         raise ValueError(f"{name}: the array is read-only")
@@ -372,7 +375,8 @@ cdef class Recording:
     """A list of primitives in the order in which they ran, to run again in one call.
 
     Inside ``with recording:`` each primitive of this thread runs as usual and is appended.
-    `replay` repeats the list on the same arrays. The recording keeps every array alive.
+    `replay` repeats the list on the same arrays. The recording keeps every array alive. It belongs
+    to one instruction set, since weights are packed for it.
 
     Examples
     --------
@@ -391,6 +395,7 @@ cdef class Recording:
     cdef size_t count, room
     cdef list kept
     cdef unsigned long owner
+    cdef str isa
 
     def __cinit__(self):
         self.kept = []
@@ -421,13 +426,22 @@ cdef class Recording:
     def replay(self):
         """Run the whole list again, without the GIL."""
         cdef cnf_status status
+        self.expect_isa()
         with nogil:
             status = cnf_replay(self.calls, self.count)
         check(status, "replay")
 
+    cdef int expect_isa(self) except -1:
+        if self.count > 0 and self.isa != isa():
+            raise RuntimeError(f"this was recorded with {self.isa} and cannot go on with {isa()}: "
+                               "weights are packed for one instruction set")
+        return 0
+
     cdef int append(self, int primitive, void **buffers, const void *descriptor, tuple arrays) except -1:
         cdef size_t room
         cdef void *grown
+        self.expect_isa()
+        self.isa = isa()
         cdef bytes copy = PyBytes_FromStringAndSize(
             <const char *>descriptor, cnf_primitive_descriptor_size(primitive))
         if self.count == self.room:
@@ -699,10 +713,16 @@ cdef int matrix_strides(cnp.ndarray x, cnp.ndarray c, int64_t *batch, int64_t *r
 
 # ---- conv2d --------------------------------------------------------------------------------
 
+# No allocation is larger (memory.c); below it, C's 64-bit sizes and offsets cannot overflow.
+cdef double MOST_FLOATS = 2.0**44
+cdef double MOST_PHASES = 2.0**24
+
 
 cdef int fill_conv2d(cnf_conv2d *d, weight, stride, padding, dilation, int64_t groups) except -1:
     """The descriptor's part that does not depend on the images: weight shape and attributes."""
+    cdef double floats
     d.co, d.ci, d.kh, d.kw = weight
+    floats = <double>d.co * d.ci * groups * d.kh * d.kw
     d.ci *= groups
     d.stride_h, d.stride_w = stride
     d.pad_top, d.pad_left = padding
@@ -714,7 +734,15 @@ cdef int fill_conv2d(cnf_conv2d *d, weight, stride, padding, dilation, int64_t g
             or d.co % groups or min(d.pad_top, d.pad_left, d.co, d.ci) < 0):
         raise ValueError(f"conv2d: weight {weight}, stride {stride}, padding {padding}, "
                          f"dilation {dilation}, groups {groups} do not make a convolution")
+    # The input gradient visits every phase of the stride, so its count is bounded too.
+    if floats > MOST_FLOATS or <double>d.stride_h * d.stride_w > MOST_PHASES:
+        raise ValueError(f"conv2d: weight {weight} or stride {stride} is too large to compute with")
     return 0
+
+
+cdef double extent(double size, double out, double kernel, double stride, double pad, double dilation):
+    """A bound of every pixel coordinate along one axis, in double so that it cannot overflow."""
+    return size + pad + out * stride + kernel * dilation
 
 
 cdef int fill_conv2d_images(cnf_conv2d *d, cnp.ndarray y, cnp.ndarray x, bint y_written,
@@ -729,6 +757,11 @@ cdef int fill_conv2d_images(cnf_conv2d *d, cnp.ndarray y, cnp.ndarray x, bint y_
     d.oh, d.ow, d.y_pitch = image.h, image.w, image.pitch
     if image.c != d.co or image.n != d.n:
         raise ValueError(f"conv2d: expected {d.n} images of {d.co} channels, got {describe(y)}")
+    cdef double rows = extent(d.h, d.oh, d.kh, d.stride_h, d.pad_top, d.dilation_h)
+    cdef double cols = extent(d.w, d.ow, d.kw, d.stride_w, d.pad_left, d.dilation_w)
+    if rows * cols * (<double>d.ci + d.co) > MOST_FLOATS:
+        raise ValueError(f"conv2d: an image of {rows:.0f} x {cols:.0f} pixels with its padding is "
+                         "too large: check stride, padding and dilation")
     return 0
 
 

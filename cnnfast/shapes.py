@@ -7,7 +7,8 @@ attributes, and raises a ValueError that names what was given and the rule that 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 __all__ = ["conv2d", "conv_transpose2d", "linear", "matmul", "pair", "same_padding"]
@@ -15,9 +16,17 @@ __all__ = ["conv2d", "conv_transpose2d", "linear", "matmul", "pair", "same_paddi
 Pair = tuple[int, int]
 
 
+def integers(value: int | Iterable[int], name: str) -> tuple[int, ...]:
+    """Return `value`, an integer of any type or several, as a tuple; fractions are refused."""
+    try:
+        return tuple(map(operator.index, value if isinstance(value, Iterable) else (value,)))
+    except TypeError:
+        raise TypeError(f"{name}: expected integers, got {value!r}") from None
+
+
 def pair(value: int | Sequence[int], name: str, minimum: int = 1) -> Pair:
     """Return `value`, one integer for both image axes or two, as (height, width)."""
-    values = (value, value) if isinstance(value, int) else tuple(int(v) for v in value)
+    values = integers(value, name)
     if len(values) == 1:
         values = values * 2
     if len(values) != 2 or min(values) < minimum:
@@ -26,7 +35,7 @@ def pair(value: int | Sequence[int], name: str, minimum: int = 1) -> Pair:
 
 
 def same_padding(kernel: Pair, dilation: Pair) -> tuple[Pair, Pair]:
-    """Return ((top, bottom), (left, right)) that keeps the size at stride 1; the odd one goes last."""
+    """Return ((top, bottom), (left, right)) that keeps the size at stride 1, the odd pixel last."""
     total = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
     top, left = total[0] // 2, total[1] // 2
     return (top, total[0] - top), (left, total[1] - left)
@@ -36,16 +45,16 @@ def conv_padding(
     padding: int | Sequence[int] | str, kernel: Pair, stride: Pair, dilation: Pair
 ) -> tuple[Pair, Pair]:
     """Return ((top, bottom), (left, right)) for an integer, a pair, ``"same"`` or ``"valid"``."""
+    if not isinstance(padding, str):
+        h, w = pair(padding, "padding", minimum=0)
+        return (h, h), (w, w)
     if padding == "valid":
         return (0, 0), (0, 0)
-    if padding == "same":
-        if stride != (1, 1):
-            raise ValueError(f'padding="same" needs stride 1, got stride {stride}')
-        return same_padding(kernel, dilation)
-    if isinstance(padding, str):
+    if padding != "same":
         raise ValueError(f'padding: expected integers, "same" or "valid", got {padding!r}')
-    h, w = pair(padding, "padding", minimum=0)
-    return (h, h), (w, w)
+    if stride != (1, 1):
+        raise ValueError(f'padding="same" needs stride 1, got stride {stride}')
+    return same_padding(kernel, dilation)
 
 
 def conv2d(
@@ -57,7 +66,7 @@ def conv2d(
     dilation: Pair,
     groups: int,
 ) -> tuple[int, int, int, int]:
-    """Return (N, C_out, H_out, W_out) of a convolution of x (N, C, H, W) with weight (O, I, kh, kw)."""
+    """Return (N, O, H_out, W_out) of a convolution of x (N, C, H, W) with weight (O, I, kh, kw)."""
     if len(x) != 4 or len(weight) != 4:
         raise ValueError(
             f"conv2d: expected input (N, C, H, W) and weight (O, I, kh, kw), "
@@ -94,7 +103,7 @@ def conv_transpose2d(
     dilation: Pair,
     groups: int,
 ) -> tuple[int, int, int, int]:
-    """Return the shape of a transposed convolution of x (N, C, H, W) with weight (C, O/groups, kh, kw)."""
+    """Return the shape of a transposed convolution; weight (C, O / groups, kh, kw)."""
     if len(x) != 4 or len(weight) != 4 or x[1] != weight[0] or groups < 1 or x[1] % groups:
         raise ValueError(
             f"conv_transpose2d: expected input (N, C, H, W) and weight (C, O/groups, kh, kw) with "
@@ -222,7 +231,7 @@ def local_response_norm(x: Sequence[int], size: int) -> None:
 
 def row(value: int | Sequence[int], name: str, least: int = 1) -> Pair:
     """Return a 1-D attribute as that of an image of height 1: (least, value)."""
-    values = (value,) if isinstance(value, int) else tuple(int(v) for v in value)
+    values = integers(value, name)
     if len(values) != 1 or values[0] < least:
         raise ValueError(f"{name}: expected one integer of at least {least}, got {value}")
     return least, values[0]

@@ -36,7 +36,9 @@ def _to_array(data: ArrayLike, dtype: Any = None) -> np.ndarray:
         wanted = np.dtype(np.float32)
     if wanted.kind not in "fiub":
         raise TypeError(f"expected numbers, got an array of dtype {array.dtype}")
-    return array.astype(wanted, copy=False)
+    if not wanted.isnative:
+        wanted = wanted.newbyteorder("=")
+    return array.astype(wanted, copy=not array.flags.aligned)
 
 
 class Tensor:

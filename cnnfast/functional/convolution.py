@@ -56,7 +56,7 @@ def conv2d(
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
 ) -> Tensor:
-    """Slide the kernels of `weight` over `input` (cross-correlation, as the field calls convolution).
+    """Slide the kernels of `weight` over `input`: what nets call convolution, a cross-correlation.
 
     Parameters
     ----------
@@ -218,10 +218,10 @@ def conv_transpose2d(
 
 def _one(value: int | Sequence[int], name: str) -> int:
     """Return `value`, one integer or a sequence of one."""
-    values = (value,) if isinstance(value, int) else tuple(value)
+    values = shapes.integers(value, name)
     if len(values) != 1:
         raise ValueError(f"{name}: expected one integer, got {value}")
-    return int(values[0])
+    return values[0]
 
 
 def conv1d(

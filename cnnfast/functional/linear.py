@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .. import _core, shapes
@@ -24,7 +26,7 @@ def _rows(x: Tensor) -> np.ndarray:
     """Return x (..., C) as (product of the others, C), a view where the layout allows."""
     array = x.array
     if array.ndim != 2:
-        array = as_dense(array).reshape(-1, array.shape[-1])
+        array = as_dense(array).reshape(math.prod(array.shape[:-1]), array.shape[-1])
     return array
 
 
@@ -68,7 +70,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     x_shape = input.shape
 
     def backward(dy: np.ndarray, needs: tuple[bool, ...]) -> tuple[np.ndarray | None, ...]:
-        dy = _as_pixels(as_dense(dy).reshape(-1, shape[-1]))
+        dy = _as_pixels(as_dense(dy).reshape(x.shape[0], shape[-1]))
         dx = dw = db = None
         if needs[0]:
             dx = _core.empty(x.shape)

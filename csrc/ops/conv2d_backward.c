@@ -174,7 +174,7 @@ static void plan_weight_gradient(const cnf_conv2d *d, weight_job *job, char *scr
     job->panels = cnf_ceil_div(g->columns, job->panel);
     job->column_blocks = cnf_ceil_div(job->panels, TASK_PANELS);
     job->blocks = b->image_blocks * b->row_blocks * b->col_blocks;
-    int64_t column_tasks = g->groups * job->column_blocks;
+    int64_t column_tasks = cnf_max(1, g->groups * job->column_blocks);
     job->chunks = cnf_max(1, cnf_min(job->blocks, cnf_ceil_div(WANTED_TASKS, column_tasks)));
     job->depth = cnf_depth(g);
 

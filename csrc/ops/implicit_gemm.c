@@ -196,8 +196,8 @@ static void block_grid(const cnf_grid *g, cnf_blocking *b)
     /* Few pixels: cut the columns further, so that every thread has several tasks. */
     blocks = cnf_max(blocks, cnf_ceil_div(4 * cnf_threads(), cnf_max(1, pixel_tasks)));
     blocks = cnf_max(1, cnf_min(blocks, panels(g)));
-    b->columns_per_block = cnf_ceil_div(panels(g), blocks) * cnf_kernel->panel;
-    b->column_blocks = cnf_max(1, cnf_ceil_div(g->columns, b->columns_per_block));
+    b->columns_per_block = cnf_max(1, cnf_ceil_div(panels(g), blocks)) * cnf_kernel->panel;
+    b->column_blocks = cnf_ceil_div(g->columns, b->columns_per_block); /* 0: nothing to compute */
 }
 
 /* Scratch: the segments of a full and of the last channel block, then a source block a thread. */

@@ -77,7 +77,7 @@ def conv2d(
     oh, ow = _out_size(padded.shape, (kh, kw), stride, dilation)
     y = np.zeros((n, groups, co // groups, oh * ow))
     for i, j, index in taps((kh, kw), stride, dilation, (oh, ow)):
-        y += w[:, :, i, j].reshape(groups, -1, ci) @ _per_group(padded[index], groups)
+        y += w[:, :, i, j].reshape(groups, co // groups, ci) @ _per_group(padded[index], groups)
     y = y.reshape(n, co, oh, ow)
     return y if b is None else y + b[:, None, None]
 
@@ -93,12 +93,12 @@ def conv2d_backward(
     groups: int = 1,
 ) -> tuple[Array, Array, Array]:
     """(dx, dw, db): each tap sends w^T dy back to where it read and collects dy x^T."""
-    (_, _, h, wide), (_, ci, kh, kw) = x.shape, w.shape
+    (_, _, h, wide), (co, ci, kh, kw) = x.shape, w.shape
     sides = _sides(padding, (kh, kw), dilation)
     padded = np.pad(x, ((0, 0), (0, 0), *sides))
     dpadded, dw, g = np.zeros_like(padded), np.zeros_like(w), _per_group(dy, groups)
     for i, j, index in taps((kh, kw), stride, dilation, dy.shape[2:]):
-        matrix = w[:, :, i, j].reshape(groups, -1, ci)
+        matrix = w[:, :, i, j].reshape(groups, co // groups, ci)
         dpadded[index] += (matrix.swapaxes(1, 2) @ g).reshape(padded[index].shape)
         rows = _per_group(padded[index], groups)
         dw[:, :, i, j] = np.sum(g @ rows.swapaxes(2, 3), axis=0).reshape(w.shape[:2])
