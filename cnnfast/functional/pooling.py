@@ -251,11 +251,9 @@ def avg_pool2d(
         raise ValueError("avg_pool2d: divisor_override must not be 0")
     h, w = image.shape[2:]
     oh, ow = shapes.pool2d(image.shape, kernel, stride, padding, (1, 1), ceil_mode)[2:]
-    divisor = (divisor_override, None if divisor_override is None else 1)
-    rows, cols = (
-        taps.average(*sizes, bool(count_include_pad), by)
-        for *sizes, by in zip((h, w), (oh, ow), kernel, stride, padding, divisor, strict=True)
-    )
+    counted, over = bool(count_include_pad), divisor_override
+    rows = taps.average(h, oh, kernel[0], stride[0], padding[0], counted, over)
+    cols = taps.average(w, ow, kernel[1], stride[1], padding[1], counted, over and 1)
     return resample(x, image, rows, cols, 2, "avg_pool2d")
 
 

@@ -48,30 +48,35 @@ static inline vf vf_select(vm m, vf a, vf b) { return _mm256_blendv_ps(b, a, m);
 
 static inline vm vm_or(vm a, vm b) { return _mm256_or_ps(a, b); }
 
-static inline vf vf_load_u8(const uint8_t *p)
+static inline vf vf_from_bytes(__m128i bytes)
 {
-    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)));
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes));
 }
-static inline void vf_store_u8(uint8_t *p, vf a)
+static inline __m128i vf_to_bytes(vf a)
 {
     __m256i words = _mm256_cvtps_epi32(a);
     __m128i halves = _mm_packus_epi32(_mm256_castsi256_si128(words),
                                       _mm256_extracti128_si256(words, 1));
-    _mm_storel_epi64((__m128i *)p, _mm_packus_epi16(halves, halves));
+    return _mm_packus_epi16(halves, halves);
 }
+static inline vf vf_load_u8(const uint8_t *p)
+{
+    return vf_from_bytes(_mm_loadl_epi64((const __m128i *)p));
+}
+static inline void vf_store_u8(uint8_t *p, vf a) { _mm_storel_epi64((__m128i *)p, vf_to_bytes(a)); }
+/* Byte by byte, but in a register: bytes written to memory and read as a word would wait. */
 static inline vf vf_load_u8_n(const uint8_t *p, int64_t n)
 {
-    uint8_t bytes[VF_LANES] = {0};
+    uint64_t bytes = 0;
     for (int64_t i = 0; i < n; i++)
-        bytes[i] = p[i];
-    return vf_load_u8(bytes);
+        bytes |= (uint64_t)p[i] << (8 * i);
+    return vf_from_bytes(_mm_cvtsi64_si128((long long)bytes));
 }
 static inline void vf_store_u8_n(uint8_t *p, vf a, int64_t n)
 {
-    uint8_t bytes[VF_LANES];
-    vf_store_u8(bytes, a);
+    uint64_t bytes = (uint64_t)_mm_cvtsi128_si64(vf_to_bytes(a));
     for (int64_t i = 0; i < n; i++)
-        p[i] = bytes[i];
+        p[i] = (uint8_t)(bytes >> (8 * i));
 }
 
 static inline vf vf_exp2i(vf n)
