@@ -182,6 +182,9 @@ typedef enum {
     CNF_CONV2D_BACKWARD_WEIGHT,
 } cnf_conv2d_direction;
 
+/* Whether the descriptor's algorithm can compute this convolution. */
+int cnf_conv2d_accepts(const cnf_conv2d *d);
+
 /* The algorithm that is estimated to be fastest for these sizes here; CNNFAST_CONV=direct|winograd
  * forces one where it fits. */
 int64_t cnf_conv2d_choose(const cnf_conv2d *d, int direction);
