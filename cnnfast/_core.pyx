@@ -20,7 +20,7 @@ cnp.import_array()
 
 cdef extern from "cnnfast.h" nogil:
     ctypedef int cnf_status
-    int CNF_OK, CNF_BAD_ARGUMENT, CNF_OUT_OF_MEMORY
+    int CNF_OK, CNF_BAD_ARGUMENT, CNF_OUT_OF_MEMORY, CNF_BAD_LABEL
     int CNF_MAX_RANK, CNF_MAX_BUFFERS
 
     const char *cnf_cpu_name()
@@ -98,10 +98,6 @@ cdef extern from "cnnfast.h" nogil:
         int64_t n, h, w, ci, x_pitch
         int64_t oh, ow, co, y_pitch
         int64_t kh, kw, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w, groups
-        int64_t algorithm
-    int CNF_CONV2D_FORWARD, CNF_CONV2D_BACKWARD_INPUT, CNF_CONV2D_BACKWARD_WEIGHT
-    int64_t cnf_conv2d_choose(const cnf_conv2d *d, int direction)
-    int cnf_conv2d_accepts(const cnf_conv2d *d)
     size_t cnf_conv2d_packed_size(const cnf_conv2d *d, int backward)
 
     # depthwise
@@ -135,8 +131,22 @@ cdef extern from "cnnfast.h" nogil:
         float alpha, beta, k
 
     # softmax
+    enum: cnf_id_softmax_forward, cnf_id_softmax_backward
+    enum: cnf_id_log_softmax_forward, cnf_id_log_softmax_backward
+    ctypedef struct cnf_softmax:
+        int64_t rows, c, x_pitch, y_pitch, dy_pitch
+    enum: cnf_id_cross_entropy_forward, cnf_id_cross_entropy_backward
+    enum: cnf_id_nll_forward, cnf_id_nll_backward
+    int CNF_REDUCTION_NONE, CNF_REDUCTION_MEAN, CNF_REDUCTION_SUM
+    ctypedef struct cnf_cross_entropy:
+        int64_t rows, c, x_pitch, dx_pitch, ignore_index, reduction
+        double label_smoothing
 
     # dropout
+    enum: cnf_id_dropout_apply
+    ctypedef struct cnf_dropout:
+        int64_t rows, c, x_pitch, y_pitch, seed
+        double p
 
     # resize
     enum: cnf_id_resample
@@ -472,6 +482,8 @@ cdef int check(cnf_status status, str what) except -1:
         return 0
     if status == CNF_OUT_OF_MEMORY:
         raise MemoryError(f"{what}: not enough memory for scratch")
+    if status == CNF_BAD_LABEL:
+        raise IndexError(f"{what}: a target is not one of the classes")
     raise ValueError(f"{what}: the engine does not accept these sizes or attributes")
 
 
@@ -722,12 +734,7 @@ cdef double MOST_FLOATS = 2.0**44
 cdef double MOST_PHASES = 2.0**24
 
 
-CONV2D_ALGORITHMS = ("direct", "winograd")
-CONV2D_DIRECTIONS = ("forward", "backward_input", "backward_weight")
-
-
-cdef int fill_conv2d(cnf_conv2d *d, weight, stride, padding, dilation, int64_t groups,
-                     str algorithm) except -1:
+cdef int fill_conv2d(cnf_conv2d *d, weight, stride, padding, dilation, int64_t groups) except -1:
     """The descriptor's part that does not depend on the images: weight shape and attributes."""
     cdef double floats
     d.co, d.ci, d.kh, d.kw = weight
@@ -737,14 +744,12 @@ cdef int fill_conv2d(cnf_conv2d *d, weight, stride, padding, dilation, int64_t g
     d.pad_top, d.pad_left = padding
     d.dilation_h, d.dilation_w = dilation
     d.groups = groups
-    d.algorithm = CONV2D_ALGORITHMS.index(algorithm)
     d.n = d.h = d.w = d.oh = d.ow = 1
     d.x_pitch, d.y_pitch = d.ci, d.co
     if (min(d.kh, d.kw, d.stride_h, d.stride_w, d.dilation_h, d.dilation_w, groups) < 1
-            or d.co % groups or min(d.pad_top, d.pad_left, d.co, d.ci) < 0
-            or not cnf_conv2d_accepts(d)):
-        raise ValueError(f"conv2d: weight {weight}, stride {stride}, padding {padding}, dilation "
-                         f"{dilation}, groups {groups} do not make a {algorithm} convolution")
+            or d.co % groups or min(d.pad_top, d.pad_left, d.co, d.ci) < 0):
+        raise ValueError(f"conv2d: weight {weight}, stride {stride}, padding {padding}, "
+                         f"dilation {dilation}, groups {groups} do not make a convolution")
     # The input gradient visits every phase of the stride, so its count is bounded too.
     if floats > MOST_FLOATS or <double>d.stride_h * d.stride_w > MOST_PHASES:
         raise ValueError(f"conv2d: weight {weight} or stride {stride} is too large to compute with")
@@ -776,39 +781,30 @@ cdef int fill_conv2d_images(cnf_conv2d *d, cnp.ndarray y, cnp.ndarray x, bint y_
     return 0
 
 
-def conv2d_choose(cnp.ndarray y, cnp.ndarray x, weight, stride, padding, dilation, int64_t groups,
-                  str direction):
-    """Return the name of the algorithm estimated to be fastest; direction as in `CONV2D_DIRECTIONS`."""
-    cdef cnf_conv2d d
-    fill_conv2d(&d, weight, stride, padding, dilation, groups, "direct")
-    fill_conv2d_images(&d, y, x, False, False)
-    return CONV2D_ALGORITHMS[cnf_conv2d_choose(&d, CONV2D_DIRECTIONS.index(direction))]
-
-
-def conv2d_packed_size(weight, stride, padding, dilation, int64_t groups, bint backward, str algorithm="direct"):
+def conv2d_packed_size(weight, stride, padding, dilation, int64_t groups, bint backward):
     """Return how many floats the packed form of a weight of shape (O, I, kh, kw) takes."""
     cdef cnf_conv2d d
-    fill_conv2d(&d, weight, stride, padding, dilation, groups, algorithm)
+    fill_conv2d(&d, weight, stride, padding, dilation, groups)
     return cnf_conv2d_packed_size(&d, backward)
 
 
 def conv2d_pack(cnp.ndarray packed not None, cnp.ndarray weight not None, stride, padding, dilation,
-                int64_t groups, bint backward, str algorithm="direct"):
+                int64_t groups, bint backward):
     """packed = weight (O, I, kh, kw) in the order that the forward or the input gradient's kernel reads."""
     cdef cnf_conv2d d
     if weight.ndim != 4:
         raise ValueError(f"weight: expected 4 axes, got {describe(weight)}")
-    fill_conv2d(&d, (<object>weight).shape, stride, padding, dilation, groups, algorithm)
+    fill_conv2d(&d, (<object>weight).shape, stride, padding, dilation, groups)
     expect_dense(weight, cnp.NPY_FLOAT32, weight.size, "weight")
     expect_dense(packed, cnp.NPY_FLOAT32, cnf_conv2d_packed_size(&d, backward), "packed", written=True)
     issue(cnf_id_conv2d_pack_backward if backward else cnf_id_conv2d_pack_forward, (packed, weight), &d)
 
 
 def conv2d_forward(cnp.ndarray y, cnp.ndarray x, cnp.ndarray packed not None, cnp.ndarray bias,
-                   weight, stride, padding, dilation, int64_t groups, str algorithm="direct"):
+                   weight, stride, padding, dilation, int64_t groups):
     """y = convolution of x; `weight` is the shape of what `conv2d_pack` packed, padding (top, left)."""
     cdef cnf_conv2d d
-    fill_conv2d(&d, weight, stride, padding, dilation, groups, algorithm)
+    fill_conv2d(&d, weight, stride, padding, dilation, groups)
     fill_conv2d_images(&d, y, x, True, False)
     expect_dense(packed, cnp.NPY_FLOAT32, cnf_conv2d_packed_size(&d, 0), "packed")
     if bias is not None:
@@ -817,10 +813,10 @@ def conv2d_forward(cnp.ndarray y, cnp.ndarray x, cnp.ndarray packed not None, cn
 
 
 def conv2d_backward_input(cnp.ndarray dx, cnp.ndarray dy, cnp.ndarray packed not None, cnp.ndarray bias,
-                          weight, stride, padding, dilation, int64_t groups, str algorithm="direct"):
+                          weight, stride, padding, dilation, int64_t groups):
     """dx = gradient of a convolution's input; with `bias`, the transposed convolution of dy."""
     cdef cnf_conv2d d
-    fill_conv2d(&d, weight, stride, padding, dilation, groups, algorithm)
+    fill_conv2d(&d, weight, stride, padding, dilation, groups)
     fill_conv2d_images(&d, dy, dx, False, True)
     expect_dense(packed, cnp.NPY_FLOAT32, cnf_conv2d_packed_size(&d, 1), "packed")
     if bias is not None:
@@ -829,12 +825,12 @@ def conv2d_backward_input(cnp.ndarray dx, cnp.ndarray dy, cnp.ndarray packed not
 
 
 def conv2d_backward_weight(cnp.ndarray dw not None, cnp.ndarray x, cnp.ndarray dy, stride, padding,
-                           dilation, int64_t groups, str algorithm="direct"):
+                           dilation, int64_t groups):
     """dw = gradient of a convolution's weight (O, I, kh, kw), dense."""
     cdef cnf_conv2d d
     if dw.ndim != 4:
         raise ValueError(f"dw: expected 4 axes, got {describe(dw)}")
-    fill_conv2d(&d, (<object>dw).shape, stride, padding, dilation, groups, algorithm)
+    fill_conv2d(&d, (<object>dw).shape, stride, padding, dilation, groups)
     fill_conv2d_images(&d, dy, x, False, False)
     expect_dense(dw, cnp.NPY_FLOAT32, dw.size, "dw", written=True)
     issue(cnf_id_conv2d_backward_weight, (dw, x, dy), &d)
@@ -1177,7 +1173,134 @@ def local_norm_backward(cnp.ndarray dx not None, cnp.ndarray dy not None, cnp.nd
 # ---- softmax -------------------------------------------------------------------------------
 
 
+cdef int fill_softmax(cnf_softmax *d, cnp.ndarray y, cnp.ndarray x, cnp.ndarray dy) except -1:
+    d.x_pitch, d.y_pitch = as_rows(x, x, "x"), as_rows(y, x, "y", written=True)
+    d.dy_pitch = d.x_pitch if dy is None else as_rows(dy, x, "dy")
+    d.rows, d.c = x.shape[0], x.shape[1]
+    return 0
+
+
+def softmax_forward(cnp.ndarray y not None, cnp.ndarray x not None, bint log):
+    """y = softmax of each row of x (rows, c), or its logarithm."""
+    cdef cnf_softmax d
+    fill_softmax(&d, y, x, None)
+    issue(cnf_id_log_softmax_forward if log else cnf_id_softmax_forward, (y, x), &d)
+
+
+def softmax_backward(cnp.ndarray dx not None, cnp.ndarray dy not None, cnp.ndarray y not None,
+                     bint log):
+    """Gradient of softmax_forward from its result y."""
+    cdef cnf_softmax d
+    fill_softmax(&d, dx, y, dy)
+    issue(cnf_id_log_softmax_backward if log else cnf_id_softmax_backward, (dx, dy, y), &d)
+
+
+_reduction_number = {"none": CNF_REDUCTION_NONE, "mean": CNF_REDUCTION_MEAN,
+                     "sum": CNF_REDUCTION_SUM}
+
+
+cdef int fill_cross_entropy(cnf_cross_entropy *d, cnp.ndarray x, cnp.ndarray target,
+                            cnp.ndarray weight, int64_t ignore_index, str reduction,
+                            double label_smoothing) except -1:
+    d.x_pitch = d.dx_pitch = as_rows(x, x, "x")
+    d.rows, d.c = x.shape[0], x.shape[1]
+    d.ignore_index, d.label_smoothing = ignore_index, label_smoothing
+    d.reduction = kind_number(_reduction_number, reduction)
+    expect_dense(target, cnp.NPY_INT64, d.rows, "target")
+    expect_vectors(d.c, "weight", (weight,))
+    return 0
+
+
+cdef int issue_labelled(int primitive, tuple arrays, cnp.ndarray target, cnf_cross_entropy *d) except -1:
+    """As `issue`, but an error names the target that is no class."""
+    cdef int64_t row, value
+    cdef const int64_t *values = <const int64_t *>cnp.PyArray_DATA(target)
+    try:
+        return issue(primitive, arrays, d)
+    except IndexError:
+        for row in range(d.rows):
+            value = values[row]
+            if value != d.ignore_index and (value < 0 or value >= d.c):
+                raise IndexError(
+                    f"target {value} at position {row} is not one of the {d.c} classes "
+                    f"0..{d.c - 1} (nor ignore_index {d.ignore_index})") from None
+        raise
+
+
+cdef int64_t losses(cnf_cross_entropy *d) noexcept:
+    return d.rows if d.reduction == CNF_REDUCTION_NONE else 1
+
+
+def cross_entropy_forward(cnp.ndarray loss not None, cnp.ndarray stats not None,
+                          cnp.ndarray weight_sum not None, cnp.ndarray x not None,
+                          cnp.ndarray target not None, cnp.ndarray weight, int64_t ignore_index,
+                          str reduction, double label_smoothing):
+    """Loss of logits x (rows, c) for classes target (rows): one a row, or one number if reduced.
+
+    stats (rows, 2) and weight_sum (one number) keep what the gradient needs.
+    """
+    cdef cnf_cross_entropy d
+    fill_cross_entropy(&d, x, target, weight, ignore_index, reduction, label_smoothing)
+    expect_vectors(losses(&d), "loss", (loss,), written=True)
+    expect_vectors(2 * d.rows, "stats", (stats,), written=True)
+    expect_vectors(1, "weight_sum", (weight_sum,), written=True)
+    issue_labelled(cnf_id_cross_entropy_forward, (loss, stats, weight_sum, x, target, weight),
+                   target, &d)
+
+
+def cross_entropy_backward(cnp.ndarray dx not None, cnp.ndarray dy not None, cnp.ndarray x not None,
+                           cnp.ndarray stats not None, cnp.ndarray weight_sum not None,
+                           cnp.ndarray target not None, cnp.ndarray weight, int64_t ignore_index,
+                           str reduction, double label_smoothing):
+    """Gradient of cross_entropy_forward; dy one a row, or one number if reduced."""
+    cdef cnf_cross_entropy d
+    fill_cross_entropy(&d, x, target, weight, ignore_index, reduction, label_smoothing)
+    d.dx_pitch = as_rows(dx, x, "dx", written=True)
+    expect_vectors(losses(&d), "dy", (dy,))
+    expect_vectors(2 * d.rows, "stats", (stats,))
+    expect_vectors(1, "weight_sum", (weight_sum,))
+    issue_labelled(cnf_id_cross_entropy_backward, (dx, dy, x, stats, weight_sum, target, weight),
+                   target, &d)
+
+
+def nll_forward(cnp.ndarray loss not None, cnp.ndarray weight_sum not None,
+                cnp.ndarray x not None, cnp.ndarray target not None, cnp.ndarray weight,
+                int64_t ignore_index, str reduction):
+    """As cross_entropy_forward, but x holds log-probabilities."""
+    cdef cnf_cross_entropy d
+    fill_cross_entropy(&d, x, target, weight, ignore_index, reduction, 0)
+    expect_vectors(losses(&d), "loss", (loss,), written=True)
+    expect_vectors(1, "weight_sum", (weight_sum,), written=True)
+    issue_labelled(cnf_id_nll_forward, (loss, weight_sum, x, target, weight), target, &d)
+
+
+def nll_backward(cnp.ndarray dx not None, cnp.ndarray dy not None, cnp.ndarray weight_sum not None,
+                 cnp.ndarray target not None, cnp.ndarray weight, int64_t ignore_index,
+                 str reduction):
+    """Gradient of nll_forward."""
+    cdef cnf_cross_entropy d
+    fill_cross_entropy(&d, dx, target, weight, ignore_index, reduction, 0)
+    d.dx_pitch = as_rows(dx, dx, "dx", written=True)
+    expect_vectors(losses(&d), "dy", (dy,))
+    expect_vectors(1, "weight_sum", (weight_sum,))
+    issue_labelled(cnf_id_nll_backward, (dx, dy, weight_sum, target, weight), target, &d)
+
+
 # ---- dropout -------------------------------------------------------------------------------
+
+
+def dropout(cnp.ndarray y not None, cnp.ndarray x not None, double p, int64_t seed):
+    """y = x * mask over (rows, c), the mask 0 with probability p, else 1 / (1 - p).
+
+    The mask depends on the seed and on the position r * c + i of a value, so the gradient's is made
+    again by the same call on dy. y may be x.
+    """
+    cdef cnf_dropout d
+    d.x_pitch, d.y_pitch = as_rows(x, x, "x"), as_rows(y, x, "y", written=True)
+    d.rows, d.c, d.p, d.seed = x.shape[0], x.shape[1], p, seed
+    if not 0 <= p <= 1:
+        raise ValueError(f"p: expected a probability between 0 and 1, got {p}")
+    issue(cnf_id_dropout_apply, (y, x), &d)
 
 
 # ---- resize --------------------------------------------------------------------------------

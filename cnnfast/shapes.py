@@ -354,3 +354,35 @@ def prelu(x: Sequence[int], weight: Sequence[int]) -> None:
             f"prelu: expected a weight of one element or one for each channel (axis 1) of the "
             f"input, got weight {tuple(weight)} for input {tuple(x)}"
         )
+
+
+def axis(ndim: int, dim: int) -> int:
+    """Return an axis counted from 0; a negative one counts from the end, as in torch."""
+    limit = max(ndim, 1)
+    if not -limit <= dim < limit:
+        raise IndexError(
+            f"dim {dim} is out of range: expected {-limit} to {limit - 1} for {ndim} axes"
+        )
+    return dim % limit
+
+
+def class_targets(name: str, x: Sequence[int], target: Sequence[int]) -> int:
+    """Return the axis of x (C) or (N, C, ...) that holds classes; target () or (N, ...)."""
+    if not x:
+        raise ValueError(f"{name}: expected input (C) or (N, C, ...), got a single number")
+    classes = 1 if len(x) > 1 else 0
+    wanted = tuple(x[:classes]) + tuple(x[classes + 1 :])
+    if tuple(target) != wanted:
+        raise ValueError(
+            f"{name}: for input {tuple(x)} expected class targets {wanted} or probabilities "
+            f"{tuple(x)}, got {tuple(target)}"
+        )
+    return classes
+
+
+def class_weights(name: str, classes: int, weight: Sequence[int]) -> None:
+    """Check that there is one weight for each class."""
+    if tuple(weight) != (classes,):
+        raise ValueError(
+            f"{name}: expected weight ({classes},), one for each class, got {tuple(weight)}"
+        )

@@ -19,6 +19,7 @@ typedef enum {
     CNF_OK = 0,
     CNF_BAD_ARGUMENT,  /* a size, stride or kind that the primitive does not accept */
     CNF_OUT_OF_MEMORY, /* scratch could not be had; nothing was written */
+    CNF_BAD_LABEL,     /* a class target that is no class; nothing was written */
 } cnf_status;
 
 #define CNF_MAX_RANK 8
@@ -168,26 +169,7 @@ typedef struct {
     int64_t n, h, w, ci, x_pitch;
     int64_t oh, ow, co, y_pitch;
     int64_t kh, kw, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w, groups;
-    int64_t algorithm; /* cnf_conv2d_algorithm */
 } cnf_conv2d;
-
-typedef enum {
-    CNF_CONV2D_DIRECT,   /* implicit matrix product; any convolution */
-    CNF_CONV2D_WINOGRAD, /* F(4x4, 3x3): 3x3, stride 1, dilation 1, one group, padding up to 2 */
-} cnf_conv2d_algorithm;
-
-typedef enum {
-    CNF_CONV2D_FORWARD,
-    CNF_CONV2D_BACKWARD_INPUT,
-    CNF_CONV2D_BACKWARD_WEIGHT,
-} cnf_conv2d_direction;
-
-/* Whether the descriptor's algorithm can compute this convolution. */
-int cnf_conv2d_accepts(const cnf_conv2d *d);
-
-/* The algorithm that is estimated to be fastest for these sizes here; CNNFAST_CONV=direct|winograd
- * forces one where it fits. */
-int64_t cnf_conv2d_choose(const cnf_conv2d *d, int direction);
 
 /* Floats that the packed weight takes: for the forward kernel, or for the input gradient's. */
 size_t cnf_conv2d_packed_size(const cnf_conv2d *d, int backward);
@@ -255,7 +237,32 @@ typedef struct {
 
 /* ---- softmax ----------------------------------------------------------------------------- */
 
+/* Softmax or log-softmax of each row of a (rows, c) matrix. */
+typedef struct {
+    int64_t rows, c;
+    int64_t x_pitch, y_pitch, dy_pitch; /* in a backward y_pitch is dx's and x_pitch the saved y's */
+} cnf_softmax;
+
+typedef enum { CNF_REDUCTION_NONE, CNF_REDUCTION_MEAN, CNF_REDUCTION_SUM } cnf_reduction;
+
+/* Cross-entropy or negative log-likelihood of class targets, a row each. */
+typedef struct {
+    int64_t rows, c;
+    int64_t x_pitch, dx_pitch;
+    int64_t ignore_index; /* targets of this value do not count */
+    int64_t reduction;    /* cnf_reduction; the mean is over the targets' class weights */
+    double label_smoothing;
+} cnf_cross_entropy;
+
 /* ---- dropout ----------------------------------------------------------------------------- */
+
+/* y = x * mask over a (rows, c) matrix; the mask is 0 with probability p, else 1 / (1 - p). */
+typedef struct {
+    int64_t rows, c;
+    int64_t x_pitch, y_pitch;
+    int64_t seed; /* the mask is a function of the seed and of the position r * c + i */
+    double p;
+} cnf_dropout;
 
 /* ---- resize ------------------------------------------------------------------------------ */
 

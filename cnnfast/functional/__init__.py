@@ -8,9 +8,11 @@ from .activation import *
 from .arithmetic import *
 from .comparison import *
 from .convolution import *
+from .dropout import *
 from .linear import *
 from .normalization import *
 from .padding import *
 from .pointwise import *
 from .pooling import *
 from .resize import *
+from .softmax import *

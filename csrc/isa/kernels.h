@@ -8,9 +8,7 @@
 #include "../ops/segments.h"
 #include "../ops/spans.h"
 #include "../ops/steps.h"
-
-/* Upper bound of `panel` over all instruction sets, for buffers on the stack. */
-#define CNF_MAX_PANEL 32
+#include "../ops/target_rule.h"
 
 typedef struct {
     const char *isa;

@@ -82,9 +82,29 @@ cnf_status cnf_local_norm_forward(float *y, const float *x, const cnf_local_norm
 cnf_status cnf_local_norm_backward(float *dx, const float *dy, const float *x,
                                    const cnf_local_norm *d, void *scratch);
 
-/* softmax */
+/* softmax: the backward functions take the forward's y; weight may be NULL */
+cnf_status cnf_softmax_forward(float *y, const float *x, const cnf_softmax *d, void *scratch);
+cnf_status cnf_softmax_backward(float *dx, const float *dy, const float *y, const cnf_softmax *d,
+                                void *scratch);
+cnf_status cnf_log_softmax_forward(float *y, const float *x, const cnf_softmax *d, void *scratch);
+cnf_status cnf_log_softmax_backward(float *dx, const float *dy, const float *y,
+                                    const cnf_softmax *d, void *scratch);
+size_t cnf_cross_entropy_scratch(const cnf_cross_entropy *d);
+cnf_status cnf_cross_entropy_forward(float *loss, float *stats, float *weight_sum, const float *x,
+                                     const int64_t *target, const float *weight,
+                                     const cnf_cross_entropy *d, void *scratch);
+cnf_status cnf_cross_entropy_backward(float *dx, const float *dy, const float *x,
+                                      const float *stats, const float *weight_sum,
+                                      const int64_t *target, const float *weight,
+                                      const cnf_cross_entropy *d, void *scratch);
+cnf_status cnf_nll_forward(float *loss, float *weight_sum, const float *x, const int64_t *target,
+                           const float *weight, const cnf_cross_entropy *d, void *scratch);
+cnf_status cnf_nll_backward(float *dx, const float *dy, const float *weight_sum,
+                            const int64_t *target, const float *weight, const cnf_cross_entropy *d,
+                            void *scratch);
 
 /* dropout */
+cnf_status cnf_dropout_apply(float *y, const float *x, const cnf_dropout *d, void *scratch);
 
 /* resize */
 cnf_status cnf_resample(float *y, const float *x, const int32_t *rows, const int32_t *cols,
