@@ -169,7 +169,26 @@ typedef struct {
     int64_t n, h, w, ci, x_pitch;
     int64_t oh, ow, co, y_pitch;
     int64_t kh, kw, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w, groups;
+    int64_t algorithm; /* cnf_conv2d_algorithm */
 } cnf_conv2d;
+
+typedef enum {
+    CNF_CONV2D_DIRECT,   /* implicit matrix product; any convolution */
+    CNF_CONV2D_WINOGRAD, /* F(4x4, 3x3): 3x3, stride 1, dilation 1, one group, padding up to 2 */
+} cnf_conv2d_algorithm;
+
+typedef enum {
+    CNF_CONV2D_FORWARD,
+    CNF_CONV2D_BACKWARD_INPUT,
+    CNF_CONV2D_BACKWARD_WEIGHT,
+} cnf_conv2d_direction;
+
+/* Whether the descriptor's algorithm can compute this convolution. */
+int cnf_conv2d_accepts(const cnf_conv2d *d);
+
+/* The algorithm that is estimated to be fastest for these sizes here; CNNFAST_CONV=direct|winograd
+ * forces one where it fits. */
+int64_t cnf_conv2d_choose(const cnf_conv2d *d, int direction);
 
 /* Floats that the packed weight takes: for the forward kernel, or for the input gradient's. */
 size_t cnf_conv2d_packed_size(const cnf_conv2d *d, int backward);

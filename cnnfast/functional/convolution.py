@@ -22,15 +22,20 @@ POINTWISE: Attributes = ((1, 1), (0, 0), (1, 1), 1)
 
 
 def packed_weight(
-    weight: Tensor, array: np.ndarray, attributes: Attributes, backward: bool
+    weight: Tensor,
+    array: np.ndarray,
+    attributes: Attributes,
+    backward: bool,
+    algorithm: str = "direct",
 ) -> np.ndarray:
     """Return `array` (O, I, kh, kw), the weight's, in the kernel's order; packed once a version."""
-    key = ("conv2d", array.shape, attributes, backward, _core.isa())
+    key = ("conv2d", array.shape, attributes, backward, algorithm, _core.isa())
     version = weight.version_counter[0]
     found = weight.packed.get(key)
     if found is None or found[0] != version:
-        packed = _core.empty((_core.conv2d_packed_size(array.shape, *attributes, backward),))
-        _core.conv2d_pack(packed, array, *attributes, backward)
+        size = _core.conv2d_packed_size(array.shape, *attributes, backward, algorithm)
+        packed = _core.empty((size,))
+        _core.conv2d_pack(packed, array, *attributes, backward, algorithm)
         found = weight.packed[key] = (version, packed)
     return found[1]
 
@@ -109,8 +114,9 @@ def conv2d(
     if depthwise:
         _core.depthwise_forward(y, x, w, b, *attributes[:3])
     else:
-        packed = packed_weight(weight, w, attributes, backward=False)
-        _core.conv2d_forward(y, x, packed, b, w.shape, *attributes)
+        algorithm = _core.conv2d_choose(y, x, w.shape, *attributes, "forward")
+        packed = packed_weight(weight, w, attributes, False, algorithm)
+        _core.conv2d_forward(y, x, packed, b, w.shape, *attributes, algorithm)
 
     def backward(dy: np.ndarray, needs: tuple[bool, ...]) -> tuple[np.ndarray | None, ...]:
         dy = as_image(dy)
@@ -120,14 +126,16 @@ def conv2d(
             if depthwise:
                 _core.depthwise_backward_input(dx, dy, w, *attributes[:3])
             else:
-                rotated = packed_weight(weight, w, attributes, backward=True)
-                _core.conv2d_backward_input(dx, dy, rotated, None, w.shape, *attributes)
+                way = _core.conv2d_choose(dy, dx, w.shape, *attributes, "backward_input")
+                rotated = packed_weight(weight, w, attributes, True, way)
+                _core.conv2d_backward_input(dx, dy, rotated, None, w.shape, *attributes, way)
         if needs[1]:
             dw = _core.empty(w.shape)
             if depthwise:
                 _core.depthwise_backward_weight(dw, x, dy, *attributes[:3])
             else:
-                _core.conv2d_backward_weight(dw, x, dy, *attributes)
+                way = _core.conv2d_choose(dy, x, w.shape, *attributes, "backward_weight")
+                _core.conv2d_backward_weight(dw, x, dy, *attributes, way)
         if len(needs) > 2 and needs[2]:
             db = _sum_pixels(dy)
         return (dx, dw, db)[: len(needs)]

@@ -10,6 +10,9 @@
 #include "../ops/steps.h"
 #include "../ops/target_rule.h"
 
+/* Upper bound of `panel` over all instruction sets, for buffers on the stack. */
+#define CNF_MAX_PANEL 32
+
 typedef struct {
     const char *isa;
     int lanes;     /* floats in a vector */

@@ -2,9 +2,12 @@
  * Transposed convolution is the input gradient of conv2d_backward.c. */
 #include "implicit_gemm.h"
 #include "ops.h"
+#include "winograd.h"
 
 size_t cnf_conv2d_forward_scratch(const cnf_conv2d *d)
 {
+    if (d->algorithm == CNF_CONV2D_WINOGRAD)
+        return cnf_winograd_scratch(d, 0);
     cnf_grid g = cnf_grid_forward(d);
     return cnf_grid_scratch(&g);
 }
@@ -12,6 +15,10 @@ size_t cnf_conv2d_forward_scratch(const cnf_conv2d *d)
 cnf_status cnf_conv2d_forward(float *y, const float *x, const float *packed, const float *bias,
                               const cnf_conv2d *d, void *scratch)
 {
+    if (d->algorithm == CNF_CONV2D_WINOGRAD) {
+        cnf_winograd_run(y, x, packed, bias, d, 0, scratch);
+        return CNF_OK;
+    }
     cnf_grid g = cnf_grid_forward(d);
     g.source = x;
     g.target = y;
@@ -24,6 +31,10 @@ cnf_status cnf_conv2d_forward(float *y, const float *x, const float *packed, con
 cnf_status cnf_conv2d_pack_forward(float *packed, const float *w, const cnf_conv2d *d, void *scratch)
 {
     (void)scratch;
+    if (d->algorithm == CNF_CONV2D_WINOGRAD) {
+        cnf_winograd_pack(packed, w, d, 0);
+        return CNF_OK;
+    }
     cnf_grid g = cnf_grid_forward(d);
     const int64_t taps = d->kh * d->kw;
     const cnf_weight_order order = {

@@ -10,6 +10,7 @@
 #include "../machine/machine.h"
 #include "implicit_gemm.h"
 #include "ops.h"
+#include "winograd.h"
 
 /* ---- input gradient ---------------------------------------------------------------------- */
 
@@ -82,6 +83,8 @@ static cnf_grid phase_grid(const cnf_conv2d *d, int64_t ph, int64_t pw, cnf_weig
 
 size_t cnf_conv2d_packed_size(const cnf_conv2d *d, int backward)
 {
+    if (d->algorithm == CNF_CONV2D_WINOGRAD)
+        return cnf_winograd_packed_size(d, backward);
     if (!backward) {
         cnf_grid g = cnf_grid_forward(d);
         return cnf_grid_packed_size(&g);
@@ -98,6 +101,10 @@ size_t cnf_conv2d_packed_size(const cnf_conv2d *d, int backward)
 cnf_status cnf_conv2d_pack_backward(float *packed, const float *w, const cnf_conv2d *d, void *scratch)
 {
     (void)scratch;
+    if (d->algorithm == CNF_CONV2D_WINOGRAD) {
+        cnf_winograd_pack(packed, w, d, 1);
+        return CNF_OK;
+    }
     for (int64_t phase = 0; phase < d->stride_h * d->stride_w; phase++) {
         cnf_weight_order order;
         cnf_grid g = phase_grid(d, phase / d->stride_w, phase % d->stride_w, &order);
@@ -109,6 +116,8 @@ cnf_status cnf_conv2d_pack_backward(float *packed, const float *w, const cnf_con
 
 size_t cnf_conv2d_backward_input_scratch(const cnf_conv2d *d)
 {
+    if (d->algorithm == CNF_CONV2D_WINOGRAD)
+        return cnf_winograd_scratch(d, 1);
     size_t most = 0;
     for (int64_t phase = 0; phase < d->stride_h * d->stride_w; phase++) {
         cnf_weight_order order;
@@ -122,6 +131,10 @@ size_t cnf_conv2d_backward_input_scratch(const cnf_conv2d *d)
 cnf_status cnf_conv2d_backward_input(float *dx, const float *dy, const float *packed,
                                      const float *bias, const cnf_conv2d *d, void *scratch)
 {
+    if (d->algorithm == CNF_CONV2D_WINOGRAD) {
+        cnf_winograd_run(dx, dy, packed, bias, d, 1, scratch);
+        return CNF_OK;
+    }
     for (int64_t phase = 0; phase < d->stride_h * d->stride_w; phase++) {
         const int64_t ph = phase / d->stride_w, pw = phase % d->stride_w;
         cnf_weight_order order;
@@ -197,6 +210,8 @@ static void plan_weight_gradient(const cnf_conv2d *d, weight_job *job, char *scr
 
 size_t cnf_conv2d_backward_weight_scratch(const cnf_conv2d *d)
 {
+    if (d->algorithm == CNF_CONV2D_WINOGRAD)
+        return cnf_winograd_backward_weight_scratch(d);
     weight_job job;
     plan_weight_gradient(d, &job, NULL);
     return job.bytes;
@@ -326,6 +341,10 @@ static void finish_task(const void *context, int64_t index, int thread)
 cnf_status cnf_conv2d_backward_weight(float *dw, const float *x, const float *dy,
                                       const cnf_conv2d *d, void *scratch)
 {
+    if (d->algorithm == CNF_CONV2D_WINOGRAD) {
+        cnf_winograd_backward_weight(dw, x, dy, d, scratch);
+        return CNF_OK;
+    }
     weight_job job;
     plan_weight_gradient(d, &job, scratch);
     if (job.blocks == 0) {

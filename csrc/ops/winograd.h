@@ -1,0 +1,45 @@
+/* winograd.h: 3x3 convolutions of stride 1 by F(4x4, 3x3): forward, input gradient, weight gradient.
+ * ops/conv2d.c and ops/conv2d_backward.c come here when the descriptor's algorithm says so. */
+#ifndef CNF_WINOGRAD_H
+#define CNF_WINOGRAD_H
+
+#include "../cnnfast.h"
+
+#define CNF_WINOGRAD_POINTS 36 /* products a tile: (4 + 3 - 1)^2 */
+
+/* A grid of 4x4 output tiles over images, row by row. */
+typedef struct {
+    int64_t rows, cols; /* tiles of an image */
+    int64_t count;      /* of all images */
+} cnf_tiling;
+
+typedef struct {
+    int64_t image, row, col; /* of the tile's first output pixel */
+} cnf_tile;
+
+static inline cnf_tiling cnf_tiling_of(int64_t n, int64_t h, int64_t w)
+{
+    int64_t rows = (h + 3) / 4, cols = (w + 3) / 4;
+    return (cnf_tiling){rows, cols, n * rows * cols};
+}
+
+static inline cnf_tile cnf_tile_at(const cnf_tiling *t, int64_t index)
+{
+    return (cnf_tile){index / (t->rows * t->cols), index / t->cols % t->rows * 4, index % t->cols * 4};
+}
+
+int cnf_winograd_fits(const cnf_conv2d *d);
+
+size_t cnf_winograd_packed_size(const cnf_conv2d *d, int backward);
+void cnf_winograd_pack(float *packed, const float *w, const cnf_conv2d *d, int backward);
+
+/* Forward: target y, source x. Backward: target dx, source dy. */
+size_t cnf_winograd_scratch(const cnf_conv2d *d, int backward);
+void cnf_winograd_run(float *target, const float *source, const float *packed, const float *bias,
+                      const cnf_conv2d *d, int backward, void *scratch);
+
+size_t cnf_winograd_backward_weight_scratch(const cnf_conv2d *d);
+void cnf_winograd_backward_weight(float *dw, const float *x, const float *dy, const cnf_conv2d *d,
+                                  void *scratch);
+
+#endif
