@@ -481,6 +481,11 @@ cdef class Recording:
 cdef Recording _recording = None
 
 
+cpdef bint is_recording():
+    """Whether the primitives of the calling thread are being recorded."""
+    return _recording is not None and _recording.owner == PyThread_get_thread_ident()
+
+
 cdef int check(cnf_status status, str what) except -1:
     if status == CNF_OK:
         return 0
@@ -504,7 +509,7 @@ cdef int issue(int primitive, tuple arrays, const void *descriptor) except -1:
     with nogil:
         status = cnf_execute(primitive, buffers, descriptor)
     check(status, cnf_primitive_name(primitive).decode())
-    if _recording is not None and _recording.owner == PyThread_get_thread_ident():
+    if is_recording():
         _recording.append(primitive, buffers, descriptor, arrays)
     return 0
 
@@ -708,7 +713,7 @@ def gemm(cnp.ndarray c not None, cnp.ndarray a not None, cnp.ndarray b not None)
         raise ValueError(f"gemm: {describe(a)} times {describe(b)} does not give {describe(c)}")
     fill_strides(c, c, strides, "c", written=True)
     d.c_row = strides[rank]
-    if d.n > 1 and strides[rank + 1] != 1:
+    if d.n > 1 and c.size > 0 and strides[rank + 1] != 1:
         raise ValueError(f"gemm: expected c with contiguous rows, got {describe(c)}")
     for axis in range(rank):
         d.size[axis], d.c_batch[axis] = c.shape[axis], strides[axis]

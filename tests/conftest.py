@@ -34,6 +34,12 @@ def _seed_and_threads() -> Iterator[None]:
 
 
 @pytest.fixture
+def direct(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep convolutions to the direct algorithm, which is exact on small whole numbers."""
+    monkeypatch.setenv("CNNFAST_CONV", "direct")
+
+
+@pytest.fixture
 def same_bits() -> Callable[[Callable[[], np.ndarray]], np.ndarray]:
     """Return a function that runs another at 1, 2, 3 and 7 threads and compares every bit."""
 

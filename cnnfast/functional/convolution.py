@@ -28,16 +28,20 @@ def packed_weight(
     backward: bool,
     algorithm: str = "direct",
 ) -> np.ndarray:
-    """Return `array` (O, I, kh, kw), the weight's, in the kernel's order; packed once a version."""
+    """Return `array` (O, I, kh, kw), the weight's, in the kernel's order; packed once a version.
+
+    A recording packs for itself: the weight may have another value when it is replayed.
+    """
     key = ("conv2d", array.shape, attributes, backward, algorithm, _core.isa())
     version = weight.version_counter[0]
     found = weight.packed.get(key)
-    if found is None or found[0] != version:
-        size = _core.conv2d_packed_size(array.shape, *attributes, backward, algorithm)
-        packed = _core.empty((size,))
-        _core.conv2d_pack(packed, array, *attributes, backward, algorithm)
-        found = weight.packed[key] = (version, packed)
-    return found[1]
+    if found is not None and found[0] == version and not _core.is_recording():
+        return found[1]
+    packed = _core.empty((_core.conv2d_packed_size(array.shape, *attributes, backward, algorithm),))
+    _core.conv2d_pack(packed, array, *attributes, backward, algorithm)
+    if not _core.is_recording():
+        weight.packed[key] = (version, packed)
+    return packed
 
 
 def _sum_pixels(dy: np.ndarray) -> np.ndarray:

@@ -9,6 +9,10 @@
 #include "../machine/machine.h"
 #include "winograd.h"
 
+/* Threads that share one stream of weights. Not the actual number: the choice must be the same, and
+ * so the bits of the result, whatever that is. */
+#define STREAMING_THREADS 2
+
 int cnf_conv2d_accepts(const cnf_conv2d *d)
 {
     return d->algorithm == CNF_CONV2D_DIRECT ||
@@ -36,7 +40,8 @@ static double winograd_cycles(const cnf_conv2d *d, int direction, double multipl
     double weights = CNF_WINOGRAD_POINTS * ci * co * 4.0;
     (void)lanes;
     /* The transformed weights stream once a block of tiles; from memory where L3 cannot hold them. */
-    double stream = weights / (weights > 16e6 ? 4.0 : 16.0) * (double)cnf_ceil_div(tiling.count, 28 * cnf_threads());
+    double stream = weights / (weights > 16e6 ? 4.0 : 16.0) *
+                    (double)cnf_ceil_div(tiling.count, 28 * STREAMING_THREADS);
     return products + transforms + stream;
 }
 

@@ -95,7 +95,7 @@ static void multiply(const winograd_job *job, int64_t count, const float *v, con
 {
     const int64_t panel = cnf_kernel->panel;
     for (int64_t point = 0; point < POINTS; point++, u += job->channels * panel) {
-        for (int64_t c = 0; c < job->channels; c += DEPTH_BLOCK) {
+        for (int64_t c = 0; c == 0 || c < job->channels; c += DEPTH_BLOCK) {
             const cnf_segment segment = {c, cnf_min(DEPTH_BLOCK, job->channels - c)};
             cnf_kernel->gemm_strip(m + point * job->m_stride, panel, count, panel,
                                    v + point * job->v_stride, job->v_pitch, 1, &segment, 1,

@@ -7,6 +7,7 @@ output's gradient and the forward's arguments without the bias.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from types import EllipsisType
 
@@ -251,7 +252,8 @@ def linear(x: Array, w: Array, b: Array | None = None) -> Array:
 @in_double
 def linear_backward(dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]:
     """(dx, dw, db): dx = dy w, dw = dy^T x and db = sum dy over all rows."""
-    rows, columns = dy.reshape(-1, w.shape[0]), x.reshape(-1, w.shape[1])
+    count = math.prod(x.shape[:-1])
+    rows, columns = dy.reshape(count, w.shape[0]), x.reshape(count, w.shape[1])
     return dy @ w, rows.T @ columns, rows.sum(axis=0)
 
 

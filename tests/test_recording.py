@@ -1,0 +1,158 @@
+"""`_core.Recording`: what ran eagerly runs again, to the same bits, in one call."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from rounding import uniform
+
+import cnnfast
+from cnnfast import Tensor, _core
+from cnnfast import functional as F
+from cnnfast.optim import SGD
+
+SHAPE = (4, 3, 12, 16)
+
+
+def parameters() -> list[Tensor]:
+    """Weights and biases of a convolution and of a linear layer over rows of 16 pixels."""
+    shapes = ((20, 3, 3, 3), (20,), (10, 16), (10,))
+    return [Tensor(uniform(*shape), requires_grad=True) for shape in shapes]
+
+
+def network(x: Tensor, p: list[Tensor]) -> Tensor:
+    """Convolution, ReLU, linear."""
+    return F.linear(F.relu(F.conv2d(x, p[0], p[1], padding=1)), p[2], p[3])
+
+
+def test_forward_replays_to_the_same_bits_on_new_data(isa: str) -> None:
+    p, x = parameters(), Tensor(uniform(*SHAPE))
+    with _core.Recording() as recording:
+        y = network(x, p)
+    assert recording.names.count("conv2d_forward") == 2  # a linear layer is a 1x1 convolution
+    assert "unary_forward" in recording.names
+    assert len(recording) == len(recording.names)
+    for seed in (1, 2):
+        x.copy_(uniform(*SHAPE, seed=seed))
+        recording.replay()
+        wanted = network(Tensor(uniform(*SHAPE, seed=seed)), p)
+        assert y.detach().numpy().tobytes() == wanted.detach().numpy().tobytes()
+
+
+def test_a_replay_has_the_same_bits_on_any_number_of_threads(
+    isa: str, same_bits: Callable[..., np.ndarray]
+) -> None:
+    p, x = parameters(), Tensor(uniform(16, 3, 40, 16))
+    with _core.Recording() as recording:
+        y = network(x, p).detach()
+    wanted = y.numpy().copy()
+    assert same_bits(lambda: (recording.replay(), y.numpy())[1]).tobytes() == wanted.tobytes()
+
+
+def train(steps: int, recorded: bool) -> list[bytes]:
+    """The parameters after `steps` steps of SGD with momentum, the last ones replayed or not."""
+    p, x, dy = parameters(), Tensor(uniform(*SHAPE)), uniform(*SHAPE[:1], 20, 12, 10)
+    optimizer = SGD(p, lr=1e-3, momentum=0.9)
+
+    def step() -> None:
+        for parameter in p:
+            parameter.grad = None
+        network(x, p).backward(dy)
+        optimizer.step()
+
+    step()  # the momentum buffers begin here
+    network(x, p)  # leaves packed weights that a recording must not take over
+    if recorded:
+        with _core.Recording() as recording:
+            step()
+        assert recording.names.count("sgd_update") == 4
+        for _ in range(steps - 2):
+            recording.replay()
+    else:
+        for _ in range(steps - 1):
+            step()
+    return [parameter.detach().numpy().tobytes() for parameter in p]
+
+
+def test_a_training_step_replays_to_the_same_bits(isa: str) -> None:
+    assert train(5, recorded=True) == train(5, recorded=False)
+
+
+def test_recordings_do_not_nest() -> None:
+    with _core.Recording() as outer:
+        with pytest.raises(RuntimeError, match="do not nest"), _core.Recording():
+            pass
+        F.relu(Tensor([1.0]))
+    assert outer.names == ["unary_forward"]
+    with _core.Recording() as other:  # the refusal left nothing behind
+        pass
+    assert len(other) == 0
+    other.replay()
+
+
+def test_a_recording_can_go_on_later() -> None:
+    x = Tensor([-1.0, 2.0])
+    recording = _core.Recording()
+    with recording:
+        y = F.relu(x)
+    F.relu(y)
+    with recording:
+        z = F.relu(y)
+    assert len(recording) == 2
+    x.copy_([3.0, -4.0])
+    recording.replay()
+    np.testing.assert_array_equal(z.numpy(), [3, 0])
+
+
+def test_an_error_inside_ends_the_recording_and_is_not_part_of_it() -> None:
+    recording = _core.Recording()
+    with pytest.raises(ValueError, match="does not give"), recording:
+        _core.gemm(*(np.zeros((2, 3), np.float32) for _ in range(3)))
+    assert len(recording) == 0
+    assert not _core.is_recording()
+
+
+def test_other_threads_are_not_recorded() -> None:
+    x = Tensor(uniform(2, 3, 8, 8))
+    w = Tensor(uniform(4, 3, 3, 3))
+    with _core.Recording() as recording:
+        assert _core.is_recording()
+        thread = threading.Thread(target=F.conv2d, args=(x, w))
+        thread.start()
+        thread.join()
+    assert recording.names == []
+
+
+def test_a_recording_keeps_its_arrays_alive() -> None:
+    with _core.Recording() as recording:
+        y = network(Tensor(uniform(*SHAPE)), parameters()).detach()
+    wanted = y.numpy().copy()
+    garbage = [np.full(SHAPE, np.nan, np.float32) for _ in range(10)]
+    recording.replay()
+    assert y.numpy().tobytes() == wanted.tobytes()
+    del garbage
+
+
+def test_a_recording_belongs_to_its_instruction_set() -> None:
+    isas = _core.cpu_info()["isas"]
+    if len(isas) < 2:
+        pytest.skip("this CPU has one instruction set only")
+    best = _core.isa()
+    with _core.Recording() as recording:
+        network(Tensor(uniform(*SHAPE)), parameters())
+    try:
+        _core.set_isa(isas[0])
+        with pytest.raises(RuntimeError, match=f"recorded with {best} .* {isas[0]}"):
+            recording.replay()
+    finally:
+        _core.set_isa(best)
+    recording.replay()
+
+
+def test_no_gradient_is_needed_to_record() -> None:
+    with cnnfast.no_grad(), _core.Recording() as recording:
+        network(Tensor(uniform(*SHAPE)), parameters())
+    assert not any("backward" in name for name in recording.names)
