@@ -386,3 +386,32 @@ def class_weights(name: str, classes: int, weight: Sequence[int]) -> None:
         raise ValueError(
             f"{name}: expected weight ({classes},), one for each class, got {tuple(weight)}"
         )
+
+
+def pixel_shuffle(x: Sequence[int], r: int) -> tuple[int, ...]:
+    """Return (..., C, H r, W r) of input (..., C r^2, H, W)."""
+    if len(x) < 3 or r < 1 or x[-3] % (r * r):
+        raise ValueError(
+            f"pixel_shuffle: expected (..., C * {r}^2, H, W) and a factor of at least 1, "
+            f"got {tuple(x)}"
+        )
+    return (*x[:-3], x[-3] // r**2, x[-2] * r, x[-1] * r)
+
+
+def pixel_unshuffle(x: Sequence[int], r: int) -> tuple[int, ...]:
+    """Return (..., C r^2, H, W) of input (..., C, H r, W r)."""
+    if len(x) < 3 or r < 1 or x[-2] % r or x[-1] % r:
+        raise ValueError(
+            f"pixel_unshuffle: expected (..., C, H * {r}, W * {r}) and a factor of at least 1, "
+            f"got {tuple(x)}"
+        )
+    return (*x[:-3], x[-3] * r**2, x[-2] // r, x[-1] // r)
+
+
+def channel_shuffle(x: Sequence[int], groups: int) -> None:
+    """Check that `groups` divides the channels of input (N, C, ...)."""
+    if len(x) < 2 or groups < 1 or x[1] % groups:
+        raise ValueError(
+            f"channel_shuffle: groups must divide the channels of input (N, C, ...), "
+            f"got {groups} for {tuple(x)}"
+        )

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .autograd import Node, is_grad_enabled, run_backward
+from .tensor_operators import TensorOperators
 
 __all__ = ["Tensor", "as_float", "as_tensor", "tensor"]
 
@@ -41,7 +42,7 @@ def _to_array(data: ArrayLike, dtype: Any = None) -> np.ndarray:
     return array.astype(wanted, copy=not array.flags.aligned)
 
 
-class Tensor:
+class Tensor(TensorOperators):
     """An n-dimensional array that can take part in differentiation.
 
     Parameters
@@ -66,7 +67,6 @@ class Tensor:
         "__weakref__", "_array", "_node", "_overwrites", "_requires_grad", "grad", "hooks",
         "packed", "version_counter",
     )
-    __array_priority__ = 1000  # ndarray + Tensor gives a Tensor
 
     def __init__(
         self, data: ArrayLike, dtype: Any = None, requires_grad: bool = False
@@ -169,13 +169,6 @@ class Tensor:
     def bump_version(self) -> None:
         """Note that the memory was changed in place, so that stale gradients are refused."""
         self.version_counter[0] += 1
-
-    def copy_(self, source: ArrayLike) -> Tensor:
-        """Overwrite the elements with those of `source`, which must broadcast to the shape."""
-        self.guard_in_place()
-        np.copyto(self._array, _to_array(source), casting="unsafe")
-        self.bump_version()
-        return self
 
     def guard_in_place(self) -> None:
         """Refuse to change a leaf that requires a gradient, as long as operations are recorded."""

@@ -289,6 +289,11 @@ typedef struct {
 
 /* ---- index ------------------------------------------------------------------------------- */
 
+/* `count` row numbers into a dense table of rows x inner floats. */
+typedef struct {
+    int64_t count, rows, inner;
+} cnf_index;
+
 /* ---- optim ------------------------------------------------------------------------------- */
 
 /* One step over n parameters. The fields are torch.optim's hyperparameters; those that a schedule

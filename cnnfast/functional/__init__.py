@@ -4,15 +4,27 @@ Each computes by calling primitives of `cnnfast._core` on arrays and puts its ba
 the tape with `record`. Shape rules come from `cnnfast.shapes`.
 """
 
+import sys
+
+from .. import tensor_methods, tensor_operators
 from .activation import *
 from .arithmetic import *
 from .comparison import *
 from .convolution import *
 from .dropout import *
+from .in_place import *
+from .indexing import *
+from .joining import *
 from .linear import *
 from .normalization import *
 from .padding import *
 from .pointwise import *
 from .pooling import *
+from .reduction import *
 from .resize import *
+from .shaping import *
+from .shuffle import *
 from .softmax import *
+
+# Tensor's methods are these functions; each needs the other, so they meet here.
+tensor_methods.functional = tensor_operators.functional = sys.modules[__name__]

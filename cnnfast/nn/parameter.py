@@ -35,7 +35,7 @@ class Parameter(Tensor):
         source = as_float(data)
         # Dense, because the fused updates and the packing of weights read parameters in order.
         self._initialise(np.asarray(source.array, order="C"))
-        self.version_counter = source.version_counter
+        self.share_memory_of(source)
         self.requires_grad = requires_grad
 
     def __reduce__(self) -> tuple[Any, ...]:

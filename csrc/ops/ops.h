@@ -113,6 +113,10 @@ cnf_status cnf_resample(float *y, const float *x, const int32_t *rows, const int
 /* pad */
 
 /* index */
+cnf_status cnf_take(float *y, const float *x, const int64_t *index, const cnf_index *d,
+                    void *scratch);
+cnf_status cnf_add_at(float *dx, const float *dy, const int64_t *index, const cnf_index *d,
+                      void *scratch);
 
 /* optim: everything but grad is updated in place; momentum_buffer and grad_avg may be NULL */
 cnf_status cnf_sgd_update(float *param, const float *grad, float *momentum_buffer,
