@@ -294,6 +294,20 @@ def test_errors(match: str, call: Callable[[Any], Tensor]) -> None:
         call(x)
 
 
+@pytest.mark.parametrize("p", [1.0, 2.0, 3.0, np.inf])
+@pytest.mark.parametrize(("shape", "dim"), [((6, 5), 1), ((3, 5, 4, 6), 1), ((3, 5, 4, 6), -1)])
+def test_normalize_is_torchs(p: float, shape: tuple[int, ...], dim: int) -> None:
+    torch = pytest.importorskip("torch")
+    x, dy = normal(*shape), normal(*shape, seed=9)
+    x.swapaxes(dim, -1)[0, ..., :] = 0  # a vector without a direction
+    theirs, mine = torch.tensor(x, requires_grad=True), Tensor(x, requires_grad=True)
+    t, y = torch.nn.functional.normalize(theirs, p, dim, 0.5), F.normalize(mine, p, dim, 0.5)
+    np.testing.assert_allclose(y.detach().numpy(), t.detach().numpy(), rtol=1e-5, atol=1e-6)
+    t.backward(torch.tensor(dy))
+    y.backward(dy)
+    np.testing.assert_allclose(mine.grad.numpy(), theirs.grad.numpy(), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("shape", [(6, 5), (3, 5, 7), (3, 5, 4, 6)], ids=str)
 @pytest.mark.parametrize("training", [False, True])
 def test_batch_norm_is_torchs(shape: tuple[int, ...], training: bool) -> None:

@@ -11,11 +11,13 @@ from .activation import *
 from .arithmetic import *
 from .comparison import *
 from .convolution import *
+from .cross_entropy import *
 from .dropout import *
 from .in_place import *
 from .indexing import *
 from .joining import *
 from .linear import *
+from .loss import *
 from .normalization import *
 from .padding import *
 from .pointwise import *

@@ -11,6 +11,11 @@ from .. import _core, shapes
 from ..autograd import record
 from ..layout import as_dense, as_image, as_rows
 from ..tensor import Tensor, as_float
+from .arithmetic import clamp, div, pow
+from .pointwise import abs as absolute
+from .pointwise import sqrt, square
+from .reduction import amax
+from .reduction import sum as total
 
 __all__ = [
     "batch_norm",
@@ -18,6 +23,7 @@ __all__ = [
     "instance_norm",
     "layer_norm",
     "local_response_norm",
+    "normalize",
 ]
 
 Gradients = tuple["np.ndarray | None", "np.ndarray | None", "np.ndarray | None"]
@@ -422,3 +428,45 @@ def local_response_norm(
         return (_from_image(dx, ndim),)
 
     return record(_from_image(y, ndim), (input,), backward, saved=(input,))
+
+
+def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
+    """Divide by the vector norm over an axis: ``input / max(norm(input, p, dim), eps)``.
+
+    Parameters
+    ----------
+    input : Tensor
+        float32, any shape.
+    p : float
+        Exponent of the norm, infinity for the largest magnitude.
+    dim : int
+        The axis whose vectors get length 1.
+    eps : float
+        The least norm to divide by; shorter vectors have no gradient through their norm.
+
+    Returns
+    -------
+    Tensor
+        Of the input's shape.
+
+    Raises
+    ------
+    IndexError
+        Where there is no such axis.
+
+    Examples
+    --------
+    >>> import cnnfast
+    >>> from cnnfast.functional import normalize
+    >>> normalize(cnnfast.Tensor([[3.0, 4.0]])).numpy()
+    array([[0.6, 0.8]], dtype=float32)
+    """
+    input = as_float(input)
+    if math.isinf(p):
+        return div(input, clamp(amax(absolute(input), dim, True), min=eps))
+    least = max(eps**p, float(np.finfo(np.float32).tiny))
+    # Limited before the root is taken, whose slope at 0 is infinite.
+    if p == 2.0:
+        return div(input, sqrt(clamp(total(square(input), dim, True), min=least)))
+    powers = clamp(total(pow(absolute(input), p), dim, True), min=least)
+    return div(input, pow(powers, 1 / p))
