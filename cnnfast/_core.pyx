@@ -775,7 +775,8 @@ cdef int fill_conv2d(cnf_conv2d *d, weight, stride, padding, dilation, int64_t g
     return 0
 
 
-cdef double extent(double size, double out, double kernel, double stride, double pad, double dilation):
+cdef double extent(double size, double out, double kernel, double stride, double pad,
+                   double dilation) noexcept:
     """A bound of every pixel coordinate along one axis, in double so that it cannot overflow."""
     return size + pad + out * stride + kernel * dilation
 
