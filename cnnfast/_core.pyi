@@ -1,0 +1,343 @@
+"""Types of the binding; `_core.pyx` documents each function."""
+
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+UNARY_KINDS: tuple[str, ...]
+BINARY_KINDS: tuple[str, ...]
+TERNARY_KINDS: tuple[str, ...]
+UNARY_BY_RESULT: tuple[str, ...]
+CONV2D_ALGORITHMS: tuple[str, ...]
+CONV2D_DIRECTIONS: tuple[str, ...]
+
+class Taps:
+    def __init__(
+        self, inputs: int, first: np.ndarray, at: np.ndarray, weight: np.ndarray | None = None
+    ) -> None: ...
+
+class Recording:
+    def __len__(self) -> int: ...
+    def __enter__(self) -> Recording: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+    @property
+    def names(self) -> list[str]: ...
+    def replay(self) -> None: ...
+
+def cpu_info() -> dict[str, Any]: ...
+def isa() -> str: ...
+def set_isa(name: str) -> None: ...
+def get_num_threads() -> int: ...
+def set_num_threads(threads: int) -> None: ...
+def memory_trim(keep: int = 0) -> int: ...
+def empty(shape: Any, dtype: str = "float32") -> np.ndarray: ...
+def empty_image(n: int, c: int, h: int, w: int) -> np.ndarray: ...
+def empty_like(x: np.ndarray) -> np.ndarray: ...
+def is_image(x: np.ndarray | None) -> bool: ...
+def is_recording() -> bool: ...
+def unary(kind: str, y: np.ndarray, x: np.ndarray, alpha: float = 0, beta: float = 0) -> None: ...
+def unary_backward(
+    kind: str,
+    dx: np.ndarray,
+    dy: np.ndarray,
+    saved: np.ndarray,
+    alpha: float = 0,
+    beta: float = 0,
+) -> None: ...
+def binary(
+    kind: str,
+    y: np.ndarray,
+    a: np.ndarray,
+    b: np.ndarray,
+    alpha: float = 0,
+    beta: float = 0,
+) -> None: ...
+def ternary(
+    kind: str,
+    y: np.ndarray,
+    a: np.ndarray,
+    b: np.ndarray,
+    c: np.ndarray,
+    alpha: float = 0,
+    beta: float = 0,
+) -> None: ...
+def fill(y: np.ndarray, value: float) -> None: ...
+def copy(y: np.ndarray, x: np.ndarray) -> None: ...
+def reduce(kind: str, y: np.ndarray, x: np.ndarray) -> None: ...
+def argmax(y: np.ndarray, x: np.ndarray, axis: int) -> None: ...
+def argmin(y: np.ndarray, x: np.ndarray, axis: int) -> None: ...
+def gemm(c: np.ndarray, a: np.ndarray, b: np.ndarray) -> None: ...
+def conv2d_choose(
+    y: np.ndarray | None,
+    x: np.ndarray | None,
+    weight: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+    direction: str,
+) -> str: ...
+def conv2d_packed_size(
+    weight: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+    backward: bool,
+    algorithm: str = "direct",
+) -> int: ...
+def conv2d_pack(
+    packed: np.ndarray,
+    weight: np.ndarray,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+    backward: bool,
+    algorithm: str = "direct",
+) -> None: ...
+def conv2d_forward(
+    y: np.ndarray | None,
+    x: np.ndarray | None,
+    packed: np.ndarray,
+    bias: np.ndarray | None,
+    weight: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+    algorithm: str = "direct",
+) -> None: ...
+def conv2d_backward_input(
+    dx: np.ndarray | None,
+    dy: np.ndarray | None,
+    packed: np.ndarray,
+    bias: np.ndarray | None,
+    weight: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+    algorithm: str = "direct",
+) -> None: ...
+def conv2d_backward_weight(
+    dw: np.ndarray,
+    x: np.ndarray | None,
+    dy: np.ndarray | None,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+    algorithm: str = "direct",
+) -> None: ...
+def depthwise_forward(
+    y: np.ndarray,
+    x: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray | None,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+) -> None: ...
+def depthwise_backward_input(
+    dx: np.ndarray,
+    dy: np.ndarray,
+    weight: np.ndarray,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+) -> None: ...
+def depthwise_backward_weight(
+    dw: np.ndarray,
+    x: np.ndarray,
+    dy: np.ndarray,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+) -> None: ...
+def max_pool2d_forward(
+    y: np.ndarray,
+    index: np.ndarray | None,
+    x: np.ndarray,
+    rows: Taps,
+    cols: Taps,
+) -> None: ...
+def max_pool2d_backward(
+    dx: np.ndarray,
+    dy: np.ndarray,
+    index: np.ndarray,
+    rows: Taps,
+    cols: Taps,
+) -> None: ...
+def norm_forward(
+    y: np.ndarray,
+    mean: np.ndarray,
+    invstd: np.ndarray,
+    running_mean: np.ndarray | None,
+    running_var: np.ndarray | None,
+    x: np.ndarray,
+    weight: np.ndarray | None,
+    bias: np.ndarray | None,
+    per_sample: bool,
+    groups: int,
+    momentum: float,
+    eps: float,
+) -> None: ...
+def norm_backward(
+    dx: np.ndarray | None,
+    dweight: np.ndarray | None,
+    dbias: np.ndarray | None,
+    dy: np.ndarray,
+    x: np.ndarray,
+    mean: np.ndarray,
+    invstd: np.ndarray,
+    weight: np.ndarray | None,
+    per_sample: bool,
+    groups: int,
+) -> None: ...
+def norm_evaluate(
+    y: np.ndarray,
+    x: np.ndarray,
+    running_mean: np.ndarray,
+    running_var: np.ndarray,
+    weight: np.ndarray | None,
+    bias: np.ndarray | None,
+    eps: float,
+) -> None: ...
+def norm_evaluate_backward(
+    dx: np.ndarray | None,
+    dweight: np.ndarray | None,
+    dbias: np.ndarray | None,
+    dy: np.ndarray,
+    x: np.ndarray,
+    running_mean: np.ndarray,
+    running_var: np.ndarray,
+    weight: np.ndarray | None,
+    eps: float,
+) -> None: ...
+def layer_norm_forward(
+    y: np.ndarray,
+    mean: np.ndarray,
+    invstd: np.ndarray,
+    x: np.ndarray,
+    weight: np.ndarray | None,
+    bias: np.ndarray | None,
+    eps: float,
+) -> None: ...
+def layer_norm_backward(
+    dx: np.ndarray | None,
+    dweight: np.ndarray | None,
+    dbias: np.ndarray | None,
+    dy: np.ndarray,
+    x: np.ndarray,
+    mean: np.ndarray,
+    invstd: np.ndarray,
+    weight: np.ndarray | None,
+) -> None: ...
+def local_norm_forward(
+    y: np.ndarray,
+    x: np.ndarray,
+    size: int,
+    alpha: float,
+    beta: float,
+    k: float,
+) -> None: ...
+def local_norm_backward(
+    dx: np.ndarray,
+    dy: np.ndarray,
+    x: np.ndarray,
+    size: int,
+    alpha: float,
+    beta: float,
+    k: float,
+) -> None: ...
+def softmax_forward(y: np.ndarray, x: np.ndarray, log: bool) -> None: ...
+def softmax_backward(dx: np.ndarray, dy: np.ndarray, y: np.ndarray, log: bool) -> None: ...
+def cross_entropy_forward(
+    loss: np.ndarray,
+    stats: np.ndarray,
+    weight_sum: np.ndarray,
+    x: np.ndarray,
+    target: np.ndarray,
+    weight: np.ndarray | None,
+    ignore_index: int,
+    reduction: str,
+    label_smoothing: float,
+) -> None: ...
+def cross_entropy_backward(
+    dx: np.ndarray,
+    dy: np.ndarray,
+    x: np.ndarray,
+    stats: np.ndarray,
+    weight_sum: np.ndarray,
+    target: np.ndarray,
+    weight: np.ndarray | None,
+    ignore_index: int,
+    reduction: str,
+    label_smoothing: float,
+) -> None: ...
+def nll_forward(
+    loss: np.ndarray,
+    weight_sum: np.ndarray,
+    x: np.ndarray,
+    target: np.ndarray,
+    weight: np.ndarray | None,
+    ignore_index: int,
+    reduction: str,
+) -> None: ...
+def nll_backward(
+    dx: np.ndarray,
+    dy: np.ndarray,
+    weight_sum: np.ndarray,
+    target: np.ndarray,
+    weight: np.ndarray | None,
+    ignore_index: int,
+    reduction: str,
+) -> None: ...
+def dropout(y: np.ndarray, x: np.ndarray, p: float, seed: int) -> None: ...
+def resample(y: np.ndarray, x: np.ndarray, rows: Taps, cols: Taps) -> None: ...
+def take(y: np.ndarray, x: np.ndarray, index: np.ndarray) -> None: ...
+def add_at(dx: np.ndarray, dy: np.ndarray, index: np.ndarray) -> None: ...
+def sgd_update(
+    param: np.ndarray,
+    grad: np.ndarray,
+    momentum_buffer: np.ndarray | None,
+    lr: float,
+    momentum: float,
+    dampening: float,
+    weight_decay: float,
+    nesterov: bool,
+    first: bool,
+) -> None: ...
+def adam_update(
+    param: np.ndarray,
+    grad: np.ndarray,
+    exp_avg: np.ndarray,
+    exp_avg_sq: np.ndarray,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    decoupled: bool,
+    step: int,
+) -> None: ...
+def rmsprop_update(
+    param: np.ndarray,
+    grad: np.ndarray,
+    square_avg: np.ndarray,
+    momentum_buffer: np.ndarray | None,
+    grad_avg: np.ndarray | None,
+    lr: float,
+    alpha: float,
+    eps: float,
+    weight_decay: float,
+    momentum: float,
+    centered: bool,
+) -> None: ...
