@@ -26,7 +26,7 @@ def has_openmp(compiler: list[str]) -> bool:
     """Tell whether the compiler builds and links a program with -fopenmp."""
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "probe.c")
-        source.write_text("#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n")
+        source.write_text("#include <omp.h>\nint main(void) { return omp_get_max_threads(); }\n")
         command = [*compiler, "-fopenmp", str(source), "-o", str(Path(folder, "probe"))]
         try:
             return subprocess.run(command, capture_output=True, check=False).returncode == 0
@@ -49,7 +49,7 @@ class BuildExtension(build_ext):
 
 
 sources = sorted(str(path) for path in Path("csrc").glob("*/*.c"))
-headers = sorted(str(path) for suffix in ("h", "def", "inc") for path in Path("csrc").rglob(f"*.{suffix}"))
+headers = sorted(str(path) for path in Path("csrc").rglob("*.*") if path.suffix != ".c")
 core = Extension(
     "cnnfast._core",
     sources=["cnnfast/_core.pyx", *sources],

@@ -13,8 +13,12 @@ CONV2D_ALGORITHMS: tuple[str, ...]
 CONV2D_DIRECTIONS: tuple[str, ...]
 
 class Taps:
+    inputs: int
+    outputs: int
+    uniform: int
+
     def __init__(
-        self, inputs: int, first: np.ndarray, at: np.ndarray, weight: np.ndarray | None = None
+        self, inputs: int, first: np.ndarray, at: np.ndarray, weight: np.ndarray
     ) -> None: ...
 
 class Recording:
@@ -171,7 +175,7 @@ def max_pool2d_forward(
 def max_pool2d_backward(
     dx: np.ndarray,
     dy: np.ndarray,
-    index: np.ndarray,
+    index: np.ndarray | None,
     rows: Taps,
     cols: Taps,
 ) -> None: ...

@@ -4,7 +4,7 @@ __all__ = ["FormatError"]
 
 
 class FormatError(ValueError):
-    """A file or a byte string is not what its reader expects: truncated, damaged or of another kind.
+    """A file or byte string is not what its reader expects: truncated, damaged or of another kind.
 
     Every reader of cnnfast either returns what the file holds or raises this; the message names
     the file, what was expected and what was found.

@@ -77,7 +77,9 @@ def test_three_directions(isa, shape):
         np.testing.assert_allclose(got, wanted, rtol=0, atol=bound)
 
 
-@pytest.mark.parametrize("shape", [(9, 40, 70, 14, 14, (1, 1)), (4, 130, 33, 7, 9, (1, 1))], ids=str)
+@pytest.mark.parametrize(
+    "shape", [(9, 40, 70, 14, 14, (1, 1)), (4, 130, 33, 7, 9, (1, 1))], ids=str
+)
 def test_same_bits_on_any_thread_count(same_bits, isa, shape):
     x, w, dy = operands(shape)
     for i in range(3):
@@ -123,7 +125,8 @@ def test_stays_inside_its_arrays(isa, guarded, shape, before):
 )
 def test_refuses_other_convolutions(kernel, stride, dilation, groups):
     with pytest.raises(ValueError, match="winograd"):
-        _core.conv2d_packed_size((4, 4, *kernel), stride, (1, 1), dilation, groups, False, "winograd")
+        weight = (4, 4, *kernel)
+        _core.conv2d_packed_size(weight, stride, (1, 1), dilation, groups, False, "winograd")
 
 
 def test_environment_forces_an_algorithm(monkeypatch):

@@ -104,7 +104,7 @@ def conv2d(
     bias = None if bias is None else as_float(bias)
     strides = shapes.pair(stride, "stride")
     dilations = shapes.pair(dilation, "dilation")
-    kernel = weight.shape[2:] if weight.ndim == 4 else (1, 1)
+    kernel = (weight.shape[2], weight.shape[3]) if weight.ndim == 4 else (1, 1)
     pads = shapes.conv_padding(padding, kernel, strides, dilations)
     shape = shapes.conv2d(
         input.shape, weight.shape, None if bias is None else bias.shape,

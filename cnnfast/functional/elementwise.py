@@ -32,8 +32,10 @@ def compute(kind: str, *operands: np.ndarray, alpha: float = 0.0) -> np.ndarray:
     shape = shapes.broadcast(*[operand.shape for operand in operands])
     views = [aligned(operand, len(shape)) for operand in operands]
     y = empty_result(shape, *views)
-    run = _core.binary if len(views) == 2 else _core.ternary
-    run(kind, y, *views, alpha)
+    if len(views) == 2:
+        _core.binary(kind, y, views[0], views[1], alpha)
+    else:
+        _core.ternary(kind, y, views[0], views[1], views[2], alpha)
     return y
 
 

@@ -90,8 +90,10 @@ def _by_own_statistics(
     w, b = _dense(weight), _dense(bias)
     y = _core.empty_image(*x.shape)
     mean, invstd = (_core.empty((x.shape[0] if per_sample else 1, groups)) for _ in range(2))
-    arrays = (None if statistic is None else statistic.array for statistic in running)
-    _core.norm_forward(y, mean, invstd, *arrays, x, w, b, per_sample, groups, momentum, eps)
+    old_mean, old_var = (None if statistic is None else statistic.array for statistic in running)
+    _core.norm_forward(
+        y, mean, invstd, old_mean, old_var, x, w, b, per_sample, groups, momentum, eps
+    )
     for statistic in running:
         if statistic is not None:
             statistic.bump_version()

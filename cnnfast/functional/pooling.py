@@ -58,7 +58,7 @@ def _max_pool(
 ) -> Pooled:
     ndim, shape = x.ndim, image.shape
     oh, ow = rows.forward.outputs, cols.forward.outputs
-    y = _core.empty_image(*shape[:2], oh, ow)
+    y = _core.empty_image(shape[0], shape[1], oh, ow)
     index: np.ndarray | None = None
     if return_indices or (x.requires_grad and is_grad_enabled()):
         taps_each = rows.positions.shape[1] * cols.positions.shape[1]

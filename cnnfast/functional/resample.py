@@ -58,7 +58,7 @@ def resample(
         The operation, for error messages.
     """
     ndim, shape = x.ndim, image.shape
-    y = _core.empty_image(*shape[:2], rows.forward.outputs, cols.forward.outputs)
+    y = _core.empty_image(shape[0], shape[1], rows.forward.outputs, cols.forward.outputs)
     _core.resample(y, image, rows.forward, cols.forward)
 
     def backward(dy: np.ndarray, needs: tuple[bool, ...]) -> tuple[np.ndarray | None, ...]:
