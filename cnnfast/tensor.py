@@ -33,10 +33,10 @@ def _to_array(data: ArrayLike, dtype: Any = None) -> np.ndarray:
     else:
         array = np.asarray(data)
     wanted = np.dtype(dtype) if dtype is not None else array.dtype
+    if array.dtype.kind not in "fiub" or wanted.kind not in "fiub":
+        raise TypeError(f"expected numbers, got an array of dtype {array.dtype}")
     if wanted.kind == "f":
         wanted = np.dtype(np.float32)
-    if wanted.kind not in "fiub":
-        raise TypeError(f"expected numbers, got an array of dtype {array.dtype}")
     if not wanted.isnative:
         wanted = wanted.newbyteorder("=")
     return array.astype(wanted, copy=not array.flags.aligned)

@@ -80,12 +80,13 @@ static inline vf vf_sqrt(vf a)
     return a;
 }
 
-/* To the nearest integer, ties to even: adding 1.5 * 2^23 leaves no bits for the fraction. */
+/* To the nearest integer, ties to even: adding 2^23 to |a| leaves no bits for the fraction. */
 static inline vf vf_round(vf a)
 {
-    const vf magic = vf_set1(12582912.0f);
-    vf rounded = (a + magic) - magic;
-    return vf_select(vf_lt(vf_abs(a), vf_set1(4194304.0f)), rounded, a);
+    const vf magic = vf_set1(8388608.0f);
+    vf size = vf_abs(a), rounded = (size + magic) - magic;
+    rounded = vf_select(a < vf_zero(), vf_neg(rounded), rounded);
+    return vf_select(vf_lt(size, magic), rounded, a);
 }
 static inline vf vf_floor(vf a)
 {
