@@ -277,7 +277,7 @@ class _AdaptiveMaxPool(_AdaptivePool):
         self.return_indices = return_indices
 
 
-class AdaptiveMaxPool1d(_AdaptiveMaxPool):
+class AdaptiveMaxPool1d(_AdaptivePool1d):
     """Maximum over `output_size` equal parts of the last axis.
 
     Parameters
