@@ -175,7 +175,7 @@ class Conv1d(_Convolution):
         )  # fmt: skip
 
     def forward(self, input: Tensor) -> Tensor:
-        """Convolve (N, C, L) or (C, L)."""
+        """Convolve (N, C, L)."""
         padding = self.padding
         if self.padding_mode != "zeros":
             input, padding = self._padded(input), (0,)
@@ -235,7 +235,7 @@ class Conv2d(_Convolution):
         )  # fmt: skip
 
     def forward(self, input: Tensor) -> Tensor:
-        """Convolve (N, C, H, W) or (C, H, W)."""
+        """Convolve (N, C, H, W)."""
         padding = self.padding
         if self.padding_mode != "zeros":
             input, padding = self._padded(input), (0, 0)

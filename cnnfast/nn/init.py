@@ -43,6 +43,14 @@ def _fill(tensor: Tensor, values: np.ndarray | float) -> Tensor:
     return tensor
 
 
+def _moved(values: np.ndarray, scale: float, shift: float) -> np.ndarray:
+    """Return ``values * scale + shift``, in place; a scalar draw is no array yet."""
+    values = np.asarray(values)
+    values *= np.float32(scale)
+    values += np.float32(shift)
+    return values
+
+
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     """Return by how much the weights before an activation are enlarged.
 
@@ -122,7 +130,7 @@ def uniform_(
     True
     """
     values = (generator or random.generator()).random(tensor.shape, dtype=np.float32)
-    return _fill(tensor, values * np.float32(b - a) + np.float32(a))
+    return _fill(tensor, _moved(values, b - a, a))
 
 
 def normal_(
@@ -140,7 +148,7 @@ def normal_(
     (2, 3)
     """
     values = (generator or random.generator()).standard_normal(tensor.shape, dtype=np.float32)
-    return _fill(tensor, values * np.float32(std) + np.float32(mean))
+    return _fill(tensor, _moved(values, std, mean))
 
 
 def trunc_normal_(

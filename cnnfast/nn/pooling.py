@@ -217,7 +217,7 @@ class AvgPool2d(_AvgPool):
 class _AdaptivePool(Module):
     def __init__(self, output_size: int | Sequence[int | None] | None) -> None:
         super().__init__()
-        self.output_size = output_size
+        self.output_size: Any = output_size
 
     def extra_repr(self) -> str:
         """Return the output size."""

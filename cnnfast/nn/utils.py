@@ -77,9 +77,10 @@ def clip_grad_norm_(
         )
     scale = np.minimum(max_norm / (total + 1e-6), 1.0)  # NaN stays NaN, as in torch
     if scale != 1.0:
-        for gradient in gradients:
-            np.multiply(gradient.array, np.float32(scale), out=gradient.array)
-            gradient.bump_version()
+        with np.errstate(invalid="ignore"):  # inf * 0, which is NaN as in torch
+            for gradient in gradients:
+                np.multiply(gradient.array, np.float32(scale), out=gradient.array)
+                gradient.bump_version()
     return Tensor.wrap(np.array(total, np.float32))
 
 

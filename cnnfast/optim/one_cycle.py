@@ -51,8 +51,8 @@ class OneCycleLR(LRScheduler):
     >>> from cnnfast import nn, optim
     >>> optimizer = optim.SGD(nn.Linear(2, 2).parameters(), lr=0.1, momentum=0.9)
     >>> schedule = optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1.0, total_steps=10)
-    >>> schedule.get_last_lr(), optimizer.param_groups[0]["momentum"]
-    ([0.04], 0.95)
+    >>> round(schedule.get_last_lr()[0], 4), optimizer.param_groups[0]["momentum"]
+    (0.04, 0.95)
     """
 
     def __init__(
