@@ -116,7 +116,7 @@ from .summary import summary
 from .tensor import Tensor, as_tensor, tensor
 
 if TYPE_CHECKING:
-    from . import callbacks, checkpoint, data, metrics, models, plots
+    from . import callbacks, checkpoint, data, metrics, models, nn, optim, plots
     from .checkpoint import load, save
     from .trainer import History, Trainer
 
@@ -133,6 +133,8 @@ _LATER = {
     "data": "",
     "metrics": "",
     "models": "",
+    "nn": "",
+    "optim": "",
     "plots": "",
 }
 

@@ -216,10 +216,11 @@ def _train(options: Any) -> None:
     result = recipe.train(settings, folder, resume, progress=not options.quiet)
     if recipe.CURVES not in result["files"] and not options.quiet:
         print('no plots without matplotlib: pip install "cnnfast[plots]"', file=sys.stderr)
+    epochs = f"{result['epochs']} epoch" + "s" * (result["epochs"] != 1)
     _say(
         options,
         result,
-        f"held-out accuracy {result['accuracy']:.2%} after {result['epochs']} epochs and "
+        f"held-out accuracy {result['accuracy']:.2%} after {epochs} and "
         f"{result['seconds']:.1f} s of training ({result['images_per_second']:,.0f} images/s)\n"
         f"wrote {', '.join(result['files'])} to {folder}",
     )

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 __all__ = ["Progress"]
 
 HIDDEN = {"epoch", "lr", "seconds", "images_per_second"}  # not figures of merit; in the history
+FORMAT = "{desc} |{bar:20}| {n_fmt}/{total_fmt} [{elapsed}]{postfix}"
 SHOWN = 0.1  # seconds between two redraws of the bar's figures
 
 
@@ -34,7 +35,7 @@ class Progress:
         if shown and sys.stderr.isatty():
             from tqdm import tqdm
 
-            self._bar = tqdm(total=batches, desc=title, unit="batch", mininterval=SHOWN)
+            self._bar = tqdm(total=batches, desc=title, mininterval=SHOWN, bar_format=FORMAT)
 
     def advance(self, loss: float) -> None:
         """Count a batch."""
@@ -46,9 +47,8 @@ class Progress:
         """Close the bar with the epoch's figures."""
         if not self._shown:
             return
-        figures = ", ".join(
-            f"{name}={value:.4g}" for name, value in logs.items() if name != "epoch"
-        )
+        figures = ", ".join(f"{name}={logs[name]:.4f}" for name in logs if name not in HIDDEN)
+        figures += f", {logs['images_per_second']:,.0f} images/s"
         if self._bar is None:
             print(f"{self._title}: {figures}", file=sys.stderr, flush=True)
         else:

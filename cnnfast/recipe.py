@@ -214,8 +214,15 @@ def loader_of(
         shuffle=shuffle,
         seed=settings.seed if settings else 0,
         transform=transforms.Compose(steps),
-        num_workers=1,
+        num_workers=1 if _decodes(dataset) else 0,
     )
+
+
+def _decodes(dataset: Any) -> bool:
+    """Say whether batches are decoded from files: worth a thread beside those that compute."""
+    from .data import ImageFolder
+
+    return isinstance(getattr(dataset, "dataset", dataset), ImageFolder)
 
 
 def _sample(dataset: Any) -> npt.NDArray[Any]:
