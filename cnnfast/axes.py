@@ -20,12 +20,13 @@ __all__ = [
 
 def axes(ndim: int, dim: int | Sequence[int] | None) -> tuple[int, ...]:
     """Return the axes of a reduction in order: one, several, or all (None or none named)."""
-    if dim is None or (not isinstance(dim, int) and len(dim) == 0):
+    if dim is not None and not isinstance(dim, Sequence):
+        dim = (dim,)
+    if not dim:
         return tuple(range(ndim))
-    each = (dim,) if isinstance(dim, int) else dim
-    found = sorted(axis(ndim, one) for one in each)
+    found = sorted(axis(ndim, one) for one in dim)
     if len(set(found)) != len(found):
-        raise ValueError(f"dim {tuple(each)} names an axis twice")
+        raise ValueError(f"dim {tuple(dim)} names an axis twice")
     return tuple(one for one in found if one < ndim)
 
 

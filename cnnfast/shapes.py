@@ -144,6 +144,8 @@ def linear(x: Sequence[int], weight: Sequence[int], bias: Sequence[int] | None) 
 
 def broadcast(*shapes: Sequence[int]) -> tuple[int, ...]:
     """Return the shape that `shapes` broadcast to, by NumPy's rule."""
+    if all(shape == shapes[0] for shape in shapes):
+        return tuple(shapes[0])
     rank = max(map(len, shapes))
     padded = [(1,) * (rank - len(shape)) + tuple(shape) for shape in shapes]
     result = []

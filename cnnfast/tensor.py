@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from . import _core
 from .autograd import Node, is_grad_enabled, run_backward
 from .tensor_operators import TensorOperators
 
@@ -20,6 +21,9 @@ __all__ = ["Tensor", "as_float", "as_tensor", "tensor"]
 
 ArrayLike = Any
 """A Tensor, ndarray, number, nested sequence, or anything with __array__ or __dlpack__."""
+
+
+_CAST_BY_ENGINE = frozenset("?bBhilq")  # NumPy's codes of what `_core.copy` makes float32
 
 
 def _to_array(data: ArrayLike, dtype: Any = None) -> np.ndarray:
@@ -284,4 +288,9 @@ def as_float(data: ArrayLike) -> Tensor:
     """Return `data` as a float32 Tensor, itself if it is one already."""
     if isinstance(data, Tensor) and data.dtype == np.float32:
         return data
-    return Tensor.wrap(_to_array(data, np.float32))
+    array = _to_array(data)
+    if array.dtype.char in _CAST_BY_ENGINE and 0 < array.ndim <= 8:
+        cast = _core.empty_like(array)
+        _core.copy(cast, array)
+        return Tensor.wrap(cast)
+    return Tensor.wrap(array.astype(np.float32, copy=False))

@@ -127,7 +127,14 @@ typedef struct {
 
 /* ---- reduction --------------------------------------------------------------------------- */
 
-typedef enum { CNF_SUM, CNF_SUM_SQUARE, CNF_PROD, CNF_MAX, CNF_MIN, CNF_REDUCE_COUNT } cnf_reduce_kind;
+typedef enum {
+    CNF_SUM,
+    CNF_SUM_SQUARE,
+    CNF_PROD,
+    CNF_MAX,
+    CNF_MIN,
+    CNF_REDUCE_COUNT
+} cnf_reduce_kind;
 
 /* y = scale * reduction of x over the axes that are not kept (the scale is for sums only). */
 typedef struct {

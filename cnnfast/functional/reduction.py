@@ -397,8 +397,8 @@ def max(input: Operand, dim: Any = None, keepdim: bool = False) -> Any:
     """
     if dim is None:
         return amax(input)
-    if isinstance(dim, int):
-        return _extreme("max", input, dim, keepdim)
+    if isinstance(dim, (int, np.integer)):
+        return _extreme("max", input, int(dim), keepdim)
     return maximum(input, dim)
 
 
@@ -415,8 +415,8 @@ def min(input: Operand, dim: Any = None, keepdim: bool = False) -> Any:
     """
     if dim is None:
         return amin(input)
-    if isinstance(dim, int):
-        return _extreme("min", input, dim, keepdim)
+    if isinstance(dim, (int, np.integer)):
+        return _extreme("min", input, int(dim), keepdim)
     return minimum(input, dim)
 
 

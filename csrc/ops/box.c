@@ -5,7 +5,7 @@
 
 static int64_t magnitude(int64_t a) { return a < 0 ? -a : a; }
 
-/* Whether axis a lies inside axis b in memory: by operand 0, then by the next where that is equal. */
+/* Whether axis a lies inside axis b in memory: by operand 0, then by the next where it ties. */
 static int inside(const cnf_box *box, int a, int b)
 {
     for (int k = 0; k < box->operands; k++) {
@@ -37,7 +37,8 @@ static int continues(const cnf_box *box, int inner, int outer)
     return 1;
 }
 
-cnf_box cnf_box_make(int64_t rank, const int64_t *size, int operands, const int64_t *const *strides)
+cnf_box cnf_box_make(int64_t rank, const int64_t *size, int operands,
+                     const int64_t *const *strides)
 {
     cnf_box box = {.operands = operands};
     for (int64_t axis = rank - 1; axis >= 0; axis--) {

@@ -19,7 +19,8 @@ typedef struct {
 } cnf_box;
 
 /* `strides[k]` are operand k's strides, outermost first as in a descriptor. */
-cnf_box cnf_box_make(int64_t rank, const int64_t *size, int operands, const int64_t *const *strides);
+cnf_box cnf_box_make(int64_t rank, const int64_t *size, int operands,
+                     const int64_t *const *strides);
 
 int64_t cnf_box_count(const cnf_box *box, int from_axis); /* product of the sizes from an axis on */
 

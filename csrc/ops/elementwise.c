@@ -24,28 +24,37 @@ typedef struct {
 
 static void pack(float *to, const float *from, int64_t rows, int64_t row, int64_t n, int64_t step)
 {
-    for (int64_t r = 0; r < rows; r++, from += row)
-        for (int64_t i = 0; i < n; i++)
-            *to++ = from[i * step];
+    for (int64_t r = 0; r < rows; r++, from += row, to += n) {
+        if (step == 0) { /* a loop of its own, which the compiler makes a fill */
+            const float value = *from;
+            for (int64_t i = 0; i < n; i++)
+                to[i] = value;
+        } else {
+            for (int64_t i = 0; i < n; i++)
+                to[i] = from[i * step];
+        }
+    }
 }
 
-static void unpack(float *to, const float *from, int64_t rows, int64_t row, int64_t n, int64_t step)
+static void unpack(float *to, const float *from, int64_t rows, int64_t row, int64_t n,
+                   int64_t step)
 {
     for (int64_t r = 0; r < rows; r++, to += row)
         for (int64_t i = 0; i < n; i++)
             to[i * step] = *from++;
 }
 
-/* rows x n elements: at most PACK unless every operand is contiguous. */
-static void map_block(const map *m, float *const *at, int64_t rows, int64_t n)
+/* rows x n elements: at most PACK unless every operand is contiguous. `continued`: the buffers
+ * hold what the block before, of the same row and at least as long, was packed into. */
+static void map_block(const map *m, float (*buffer)[PACK], float *const *at, int64_t rows,
+                      int64_t n, int continued)
 {
-    float buffer[CNF_BOX_OPERANDS][PACK];
     float *operand[CNF_BOX_OPERANDS];
     const cnf_box *box = &m->box;
     for (int k = 0; k < box->operands; k++) {
         int64_t step = box->stride[k][0], row = rows > 1 ? box->stride[k][1] : n;
         operand[k] = step == 1 && row == n ? at[k] : buffer[k];
-        if (k > 0 && operand[k] != at[k])
+        if (k > 0 && operand[k] != at[k] && !(continued && step == 0))
             pack(operand[k], at[k], rows, row, n, step);
     }
     const float *const inputs[] = {operand[1], operand[2], operand[3]};
@@ -58,6 +67,7 @@ static void map_visit(const void *context, const int64_t *offsets, int64_t rows,
 {
     const map *m = context;
     const cnf_box *box = &m->box;
+    float buffer[CNF_BOX_OPERANDS][PACK];
     int contiguous = 1;
     for (int k = 0; k < box->operands; k++)
         contiguous &= box->stride[k][0] == 1;
@@ -71,7 +81,7 @@ static void map_visit(const void *context, const int64_t *offsets, int64_t rows,
                 if (rows > 1)
                     at[k] += r * box->stride[k][1];
             }
-            map_block(m, at, cnf_min(together, rows - r), cnf_min(length, n - i));
+            map_block(m, buffer, at, cnf_min(together, rows - r), cnf_min(length, n - i), i > 0);
         }
     }
 }
@@ -89,7 +99,7 @@ static cnf_status map_run(map_leaf *leaf, int operands, float *const *operand,
     return CNF_OK;
 }
 
-/* Inputs are only read: dropping their const lets outputs and inputs share one array of pointers. */
+/* Inputs are only read; without their const, all operands fit one array of pointers. */
 cnf_status cnf_unary_forward(float *y, const float *x, const cnf_elementwise *d, void *scratch)
 {
     (void)scratch;
