@@ -224,17 +224,7 @@ class _AdaptivePool(Module):
         return f"output_size={self.output_size}"
 
 
-class _AdaptivePool1d(Module):
-    def __init__(self, output_size: int | Sequence[int]) -> None:
-        super().__init__()
-        self.output_size = output_size
-
-    def extra_repr(self) -> str:
-        """Return the output size."""
-        return f"output_size={self.output_size}"
-
-
-class AdaptiveAvgPool1d(_AdaptivePool1d):
+class AdaptiveAvgPool1d(_AdaptivePool):
     """Mean over `output_size` equal parts of the last axis.
 
     Examples
@@ -277,7 +267,7 @@ class _AdaptiveMaxPool(_AdaptivePool):
         self.return_indices = return_indices
 
 
-class AdaptiveMaxPool1d(_AdaptivePool1d):
+class AdaptiveMaxPool1d(_AdaptiveMaxPool):
     """Maximum over `output_size` equal parts of the last axis.
 
     Parameters
