@@ -26,6 +26,7 @@ class Callback:
 
     Examples
     --------
+    >>> from cnnfast.callbacks import Callback
     >>> class Shout(Callback):
     ...     def on_epoch_end(self, trainer, logs):
     ...         print("loss", logs["loss"])
@@ -100,6 +101,7 @@ class EarlyStopping(Callback):
 
     Examples
     --------
+    >>> from cnnfast.callbacks import EarlyStopping
     >>> EarlyStopping("val_accuracy", patience=5, restore_best=True).patience
     5
     """
@@ -167,6 +169,7 @@ class BestCheckpoint(Callback):
 
     Examples
     --------
+    >>> from cnnfast.callbacks import BestCheckpoint
     >>> keep = BestCheckpoint("best.safetensors", monitor="val_accuracy")
     """
 
@@ -205,6 +208,7 @@ class CSVLog(Callback):
 
     Examples
     --------
+    >>> from cnnfast.callbacks import CSVLog
     >>> log = CSVLog("history.csv")
     """
 
@@ -231,6 +235,7 @@ class LearningRateLog(Callback):
 
     Examples
     --------
+    >>> from cnnfast.callbacks import LearningRateLog
     >>> LearningRateLog().rates
     []
     """

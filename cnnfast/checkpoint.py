@@ -71,6 +71,7 @@ def write_atomic(path: PathLike, data: bytes) -> None:
 
     Examples
     --------
+    >>> from cnnfast.checkpoint import write_atomic
     >>> import tempfile, os
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_atomic(os.path.join(folder, "a"), b"1")
@@ -131,8 +132,12 @@ def save(model: Module, path: PathLike, **metadata: Any) -> None:
 
     Examples
     --------
-    >>> model = cnnfast.models.build("lenet5")  # doctest: +SKIP
-    >>> cnnfast.save(model, "digits.safetensors", classes=list("0123456789"))  # doctest: +SKIP
+    >>> import cnnfast, pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "digits.safetensors")
+    ...     cnnfast.save(cnnfast.models.lenet5(), path, classes=list("0123456789"))
+    ...     len(cnnfast.checkpoint.read_metadata(path)["classes"])
+    10
     """
     _write(path, _arrays(model.state_dict()), metadata, "model", model)
 
@@ -160,7 +165,12 @@ def load(path: PathLike) -> Module:
 
     Examples
     --------
-    >>> model = cnnfast.load("digits.safetensors")  # doctest: +SKIP
+    >>> import cnnfast, pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "digits.safetensors")
+    ...     cnnfast.save(cnnfast.models.lenet5(num_classes=7), path)
+    ...     cnnfast.load(path).fc3.out_features
+    7
     """
     from . import models
 

@@ -47,9 +47,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Examples
     --------
-    >>> main(["predict"])  # doctest: +SKIP
-    cnnfast predict: the following arguments are required: FILE (see cnnfast predict --help)
-    2
+    >>> from cnnfast.cli import main
+    >>> main(["--version"])
+    cnnfast 0.1.0
+    0
     """
     try:
         options = _parser().parse_args(argv)

@@ -40,10 +40,16 @@ class EMA:
 
     Examples
     --------
-    >>> average = EMA(model, decay=0.99)  # doctest: +SKIP
-    >>> average.update()  # after each optimiser step  # doctest: +SKIP
-    >>> with average.applied():  # doctest: +SKIP
-    ...     trainer_scores = model(images)
+    >>> from cnnfast import nn
+    >>> from cnnfast.ema import EMA
+    >>> model = nn.Linear(1, 1, bias=False)
+    >>> _ = nn.init.zeros_(model.weight)
+    >>> average = EMA(model, decay=0.5)
+    >>> _ = nn.init.ones_(model.weight)
+    >>> average.update()  # after each optimiser step
+    >>> with average.applied():
+    ...     round(float(model.weight), 3)
+    0.818
     """
 
     def __init__(self, model: Module, decay: float = 0.999) -> None:

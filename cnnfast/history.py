@@ -21,6 +21,7 @@ class History:
 
     Examples
     --------
+    >>> from cnnfast.history import History
     >>> record = History()
     >>> record.append({"epoch": 1, "loss": 0.5})
     >>> record.history["loss"]

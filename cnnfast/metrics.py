@@ -56,6 +56,7 @@ def accuracy(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
 
     Examples
     --------
+    >>> from cnnfast.metrics import accuracy
     >>> accuracy([[0.1, 0.9], [0.8, 0.2]], [1, 1])
     0.5
     """
@@ -83,6 +84,7 @@ def top_k_accuracy(scores: npt.ArrayLike, labels: npt.ArrayLike, k: int = 5) -> 
 
     Examples
     --------
+    >>> from cnnfast.metrics import top_k_accuracy
     >>> top_k_accuracy([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]], [1, 2], k=2)
     0.5
     """
@@ -131,6 +133,7 @@ def confusion_matrix(
 
     Examples
     --------
+    >>> from cnnfast.metrics import confusion_matrix
     >>> confusion_matrix([0, 1, 1], [0, 1, 0])
     array([[1, 1],
            [0, 1]])
@@ -173,6 +176,7 @@ def precision_recall_f1(matrix: npt.ArrayLike, average: str | None = "macro") ->
 
     Examples
     --------
+    >>> from cnnfast.metrics import precision_recall_f1
     >>> figures = precision_recall_f1([[1, 1], [0, 2]])
     >>> round(figures["recall"], 3), round(figures["precision"], 3)
     (0.75, 0.833)
@@ -304,6 +308,7 @@ def meter(metric: str | Metric) -> Meter:
 
     Examples
     --------
+    >>> from cnnfast.metrics import meter
     >>> import numpy as np
     >>> running = meter("accuracy")
     >>> running.update(np.array([[0.1, 0.9]]), np.array([1]))

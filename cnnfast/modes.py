@@ -18,8 +18,14 @@ def evaluation(model: Module) -> Iterator[None]:
 
     Examples
     --------
-    >>> with evaluation(model):  # doctest: +SKIP
-    ...     scores = model(images)
+    >>> from cnnfast import nn
+    >>> from cnnfast.modes import evaluation
+    >>> model = nn.Dropout()
+    >>> with evaluation(model):
+    ...     model.training
+    False
+    >>> model.training
+    True
     """
     from . import no_grad
 

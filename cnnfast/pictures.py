@@ -37,6 +37,8 @@ def background(images: Pixels) -> str | None:
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from cnnfast.pictures import background
     >>> background(np.zeros((3, 1, 28, 28), np.uint8))
     'dark'
     """
@@ -84,8 +86,13 @@ def read_picture(path: PathLike, shape: Sequence[int], ground: str | None = None
 
     Examples
     --------
-    >>> read_picture("seven.png", (1, 28, 28), "dark").shape  # doctest: +SKIP
-    (1, 28, 28)
+    >>> import pathlib, tempfile
+    >>> from cnnfast.pictures import read_picture
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "white.pgm")
+    ...     _ = path.write_bytes(b"P5 3 2 255 " + bytes([255] * 6))
+    ...     read_picture(path, (1, 2, 2), "dark").tolist()
+    [[[0, 0], [0, 0]]]
     """
     channels, height, width = shape
     if channels not in (1, 3):

@@ -70,6 +70,7 @@ def open_source(spec: str, size: int | None = None) -> Source:
 
     Examples
     --------
+    >>> from cnnfast.sources import open_source
     >>> len(open_source("mnist5k").held_out)
     1000
     """

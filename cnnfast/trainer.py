@@ -86,10 +86,14 @@ class Trainer:
 
     Examples
     --------
-    >>> trainer = cnnfast.Trainer(model, optimizer="adam")  # doctest: +SKIP
-    >>> history = trainer.fit((x, y), validation=(x_val, y_val), epochs=5)  # doctest: +SKIP
-    >>> trainer.evaluate((x_val, y_val))["accuracy"]  # doctest: +SKIP
-    0.98
+    >>> import numpy as np
+    >>> from cnnfast import Trainer, models
+    >>> y = np.arange(64) % 2  # dark and light images
+    >>> x = np.ones((64, 1, 28, 28), np.float32) * y[:, None, None, None]
+    >>> trainer = Trainer(models.lenet5(num_classes=2), optimizer="adam", seed=0, progress=False)
+    >>> history = trainer.fit((x, y), epochs=5, batch_size=8)
+    >>> trainer.evaluate((x, y))["accuracy"]
+    1.0
     """
 
     def __init__(
