@@ -1,0 +1,212 @@
+"""`python -m benchmarks [SUITE ...]`: run the cases on every contestant and record the measures.
+
+Results go to standard output, progress and remarks to standard error. Ctrl-C ends the run early;
+what was measured until then is printed and recorded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+import cnnfast
+from cnnfast import _core
+
+from . import importing, probe, records, report
+from .cases import SUITES, Case, all_cases
+from .contestants import Contestant, label, line_up
+from .contestants.engine import restored
+from .table import findings, table
+from .timing import Timed, interleave
+
+PATIENCE = 60.0
+"""Seconds: a contestant sits a case out if one call would take longer."""
+
+NAMES = ("cnnfast", "cnnfast-direct", "torch", "numpy-blas", "numpy")
+
+
+def _number(kind: type[int] | type[float], least: float) -> Callable[[str], float]:
+    """Return a converter to `kind` that refuses what is less than `least`."""
+
+    def convert(text: str) -> float:
+        value = kind(text)
+        if value < least:
+            raise ValueError(text)
+        return value
+
+    convert.__name__ = f"number of {least} or more"
+    return convert
+
+
+def _parser() -> argparse.ArgumentParser:
+    isas = _core.cpu_info()["isas"]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    add = parser.add_argument
+    add("suites", nargs="*", metavar="SUITE", help=f"of {', '.join(SUITES)}; all by default")
+    add("--threads", type=_number(int, 1), help="for every contestant (what cnnfast would use)")
+    add("--isa", choices=[*isas, "all"], help="for cnnfast (all but generic)")
+    add("--filter", default="", metavar="TEXT", help="only cases whose name contains TEXT")
+    add("--skip", action="append", default=[], choices=NAMES, help="leave a contestant out")
+    add("--budget", type=_number(float, 0), default=240, metavar="SECONDS", help="in all (240)")
+    add("--rounds", type=_number(int, 1), default=3, help="turns of each contestant (3)")
+    add("--json", action="store_true", help="print the records instead of the table")
+    add("--output", type=Path, metavar="FILE", help="records go here (results/<machine>.jsonl)")
+    add("--plot", type=Path, metavar="FILE", help="draw the peak's shares (beside the records)")
+    add("--list", action="store_true", help="print the cases and end")
+    return parser
+
+
+def _remark(text: str) -> None:
+    tqdm.write(f"benchmarks: {text}", file=sys.stderr)
+
+
+def choose_cases(suites: Sequence[str], text: str) -> list[Case]:
+    """Return the cases of `suites` (all where empty) whose name contains `text`.
+
+    Raises
+    ------
+    ValueError
+        A suite is unknown, or nothing is left.
+    """
+    unknown = [suite for suite in suites if suite not in SUITES]
+    if unknown:
+        raise ValueError(f"no suite is named {unknown[0]!r}; there are {', '.join(SUITES)}")
+    wanted = suites or SUITES
+    chosen = [case for case in all_cases() if case.suite in wanted and text in case.name]
+    if not chosen:
+        raise ValueError(f"no case of {', '.join(wanted)} has {text!r} in its name")
+    return chosen
+
+
+def choose_isas(isa: str | None) -> list[str]:
+    """Return the instruction sets to run cnnfast on, best first."""
+    found: list[str] = list(reversed(_core.cpu_info()["isas"]))
+    if isa is None:
+        return found[:-1] or found
+    return found if isa == "all" else [isa]
+
+
+def _time_imports(case: Case, line: Sequence[Contestant]) -> list[records.Measure]:
+    """One measure for each package that is not NumPy itself."""
+    packages = {one.package: one for one in reversed(line) if one.package != "numpy"}
+    return [
+        records.measure(case, one, importing.added_seconds(package))
+        for package, one in sorted(packages.items())
+    ]
+
+
+def run_case(
+    case: Case, line: Sequence[Contestant], threads: int, budget: float, rounds: int
+) -> list[records.Measure]:
+    """Time one case on every contestant, interleaved, in about `budget` seconds."""
+    if case.suite == "import":
+        return _time_imports(case, line)
+    entered, timed = [], []
+    for one in filter(lambda one: one.fits(case), line):
+        if case.flops / one.pace > PATIENCE:
+            _remark(f"{case.name}: {label(one)} skipped, one call would take over {PATIENCE:.0f} s")
+            continue
+        one.activate(threads)
+        run = getattr(one, case.kind)(*case.arguments)
+        timed.append(Timed(run, partial(one.activate, threads), one.prepares))
+        entered.append(one)
+    interleave(timed, budget, rounds)
+    return [
+        records.measure(case, one, each.samples) for one, each in zip(entered, timed, strict=True)
+    ]
+
+
+def _run_all(
+    cases: Sequence[Case], line: Sequence[Contestant], options: argparse.Namespace, threads: int
+) -> list[records.Measure]:
+    """Time all cases; Ctrl-C ends the list early."""
+    measures: list[records.Measure] = []
+    share = options.budget / len(cases)
+    try:
+        with restored():
+            for case in tqdm(cases, unit="case", file=sys.stderr, disable=None):
+                measures += run_case(case, line, threads, share, options.rounds)
+    except KeyboardInterrupt:
+        _remark("interrupted; this is what was measured until now")
+    return measures
+
+
+def _probe(isas: Sequence[str], threads: int) -> dict[str, probe.Peak]:
+    try:
+        return probe.measure(isas, threads)
+    except probe.ProbeError as error:
+        _remark(f"no share of the peak: {error}")
+        return {}
+
+
+def _print(
+    measures: list[records.Measure], lines: list[str], peaks: dict[str, probe.Peak], as_json: bool
+) -> None:
+    if as_json:
+        print("\n".join(lines))
+        return
+    rates = [
+        f"peak {isa}: {peak.gflops:.1f} GFLOP/s, {peak.gbytes:.1f} GB/s"
+        for isa, peak in peaks.items()
+    ]
+    print("\n\n".join(filter(None, [table(measures), "\n".join(rates), findings(measures)])))
+
+
+def _run(options: argparse.Namespace, cases: list[Case]) -> int:
+    isas, threads = choose_isas(options.isa), options.threads or cnnfast.get_num_threads()
+    line, absent = line_up(isas, options.skip)
+    for remark in absent:
+        _remark(remark)
+    before = _probe(isas, threads)
+    common = records.circumstances(threads, {one.package for one in line})
+    measures = _run_all(cases, line, options, threads)
+    after = _probe(isas, threads) if before else {}
+    records.compare(measures, probe.higher(before, after))
+    if after and (drift := probe.drift(before, after)) > 0.03:
+        _remark(f"the peak changed by {drift:.0%} during the run: the machine is not quiet")
+    lines = records.lines(measures, common)
+    _print(measures, lines, probe.higher(before, after), options.json)
+    path = options.output or records.default_path(common["machine"])
+    records.append(path, lines)
+    _remark(f"{len(lines)} records appended to {path}")
+    if options.plot or not options.filter:
+        _draw(options.plot or path.with_suffix(".png"), common, measures, bool(options.plot))
+    return 0
+
+
+def _draw(path: Path, common: dict[str, Any], measures: list[records.Measure], asked: bool) -> None:
+    """Draw the plot; without matplotlib that is an error only where it was asked for."""
+    if not any(one.suite == "layers" and one.share is not None for one in measures):
+        return
+    try:
+        report.plot(path, common, measures)
+        _remark(f"drawn: {path}")
+    except ImportError as error:
+        if asked:
+            raise
+        _remark(f"no plot: {error}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code: 0 done, 2 wrong flags."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        cases = choose_cases(options.suites, options.filter)
+        if not options.list:
+            return _run(options, cases)
+    except (ValueError, ImportError) as error:
+        parser.error(str(error))
+    for case in cases:
+        print(f"{case.suite:<7} {case.name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""The one list of cases: what is computed, on which sizes, and how much work that is.
+
+A case names an operation and its arguments; every contestant has a method of that name, which takes
+the arguments and returns a function to be timed. `python -m benchmarks` runs the list, and
+tests/test_benchmarks.py compares what the contestants compute.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from .layers import Convolution, mobilenet_depthwise, resnet18, resnets
+
+SUITES = ("layers", "gemm", "memory", "steps", "import")
+
+GEMM_SIZES = (
+    (512, 512, 512),
+    (1024, 1024, 1024),
+    (2048, 2048, 2048),
+    (8 * 56 * 56, 256, 64),  # ResNet-50's 1x1 convolutions at batch 8
+    (8 * 7 * 7, 512, 2048),
+)
+LINEAR_SIZES = ((64, 4096, 4096), (1, 4096, 4096))  # VGG's and AlexNet's hidden layer
+
+IMAGES = (64, 64, 56, 56)
+"""51 MB in float32: more than the caches hold, so that main memory is what counts."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One measurement.
+
+    Attributes
+    ----------
+    name : str
+        Unique in the list.
+    suite : str
+        One of `SUITES`.
+    kind : str
+        The operation: the name of a method of every contestant.
+    arguments : tuple
+        What that method takes.
+    flops : int
+        Floating point operations of the direct algorithm.
+    bytes : int
+        Bytes that must move between memory and the core at least, where they bound the speed.
+    count : int
+        How often the layer occurs in the networks that it is taken from.
+    """
+
+    name: str
+    suite: str
+    kind: str
+    arguments: tuple[Any, ...] = ()
+    flops: int = 0
+    bytes: int = 0
+    count: int = 1
+
+
+def layer_cases() -> Iterator[Case]:
+    """Each distinct convolution of the ResNets: forward at batch 1 and 8, gradients at batch 8."""
+    gradients = (("conv2d_backward_input", 8), ("conv2d_backward_weight", 8))
+    for kind, batch in (("conv2d_forward", 1), ("conv2d_forward", 8), *gradients):
+        for layer, count in resnets().items():
+            if kind == "conv2d_backward_input" and layer.channels == 3:
+                continue  # no training step asks for the gradient of its images
+            name, flops, moved = (
+                f"{kind} {layer} batch {batch}",
+                layer.flops(batch),
+                layer.bytes(batch),
+            )
+            yield Case(name, "layers", kind, (layer, batch), flops, moved, count)
+
+
+def gemm_cases() -> Iterator[Case]:
+    """Products of two matrices, and linear layers, whose weight may be prepared in advance."""
+    for kind, sizes in (("matmul", GEMM_SIZES), ("linear", LINEAR_SIZES)):
+        for m, n, k in sizes:
+            suite = "gemm" if m > 1 else "memory"  # a single row only reads the weight
+            name, moved = f"{kind} {m}x{k} {k}x{n}", 4 * (m * k + k * n + m * n)
+            yield Case(name, suite, kind, (m, n, k), 2 * m * n * k, moved)
+
+
+def memory_cases() -> Iterator[Case]:
+    """Operations that wait for memory; arrays as they pass: read x, write y and so on."""
+    for layer in mobilenet_depthwise():
+        name, flops, moved = f"depthwise {layer} batch 8", layer.flops(8), layer.bytes(8)
+        yield Case(name, "memory", "conv2d_forward", (layer, 8), flops, moved)
+    count = math.prod(IMAGES)
+    shape = "x".join(map(str, IMAGES))
+    # passes over an array of this size; batch norm in training reads x once more for its moments
+    maps = (("relu", 1, 2), ("add", 1, 3), ("batch_norm_training", 5, 3))
+    for kind, flops, passes in (*maps, ("batch_norm_evaluation", 2, 2)):
+        name, moved = f"{kind} {shape}", 4 * passes * count
+        yield Case(name, "memory", kind, (IMAGES,), flops * count, moved)
+    yield Case(f"max_pool2d {shape}", "memory", "max_pool2d", (IMAGES,), 9 * count // 4, 5 * count)
+    yield Case(f"mean_pool2d {shape}", "memory", "mean_pool2d", (IMAGES,), count, 4 * count)
+    rows, columns = 8192, 1000
+    yield Case(
+        f"softmax {rows}x{columns}",
+        "memory",
+        "softmax",
+        (rows, columns),
+        5 * rows * columns,
+        8 * rows * columns,
+    )
+    weights = 11_000_000  # about as many as ResNet-18 has
+    yield Case(f"sgd {weights}", "memory", "sgd", (weights,), 6 * weights, 20 * weights)
+    yield Case(f"adam {weights}", "memory", "adam", (weights,), 14 * weights, 28 * weights)
+
+
+def cifar_layers() -> list[Convolution]:
+    """ResNet-18's convolutions in its CIFAR form: one 3x3 first, and 32x32 instead of 56x56."""
+    shrunk = [
+        Convolution(c.channels, c.size * 32 // 56, c.out_channels, c.kernel, c.stride)
+        for c in resnet18()[1:]
+    ]
+    return [Convolution(3, 32, 64, 3), *shrunk]
+
+
+def step_flops(layers: list[Convolution], linear: int, batch: int) -> int:
+    """Forward and both gradients of every layer; the first layer has no input gradient."""
+    forward = sum(layer.flops(batch) for layer in layers) + 2 * batch * linear
+    return 3 * forward - layers[0].flops(batch)
+
+
+def step_cases(batch: int = 64) -> Iterator[Case]:
+    """Training steps: forward, cross entropy, backward, SGD with momentum and weight decay."""
+    lenet = step_flops(
+        [Convolution(1, 28, 6, 5), Convolution(6, 10, 16, 5)], 400 * 120 + 120 * 84 + 84 * 10, batch
+    )
+    resnet = step_flops(cifar_layers(), 512 * 10, batch)
+    for kind, flops in (("lenet5_step", lenet), ("resnet18_cifar_step", resnet)):
+        yield Case(f"{kind} batch {batch}", "steps", kind, (batch,), flops)
+
+
+def import_cases() -> Iterator[Case]:
+    """What importing the package adds to importing NumPy."""
+    yield Case("import", "import", "import_time")
+
+
+def all_cases() -> list[Case]:
+    """Return the whole list, suite by suite."""
+    suites = (layer_cases(), gemm_cases(), memory_cases(), step_cases(), import_cases())
+    return [case for suite in suites for case in suite]

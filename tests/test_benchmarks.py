@@ -1,0 +1,242 @@
+"""The benchmarks: the list of cases, what the contestants compute, the command, the report."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+# At the end: an installed cnnfast comes before the checkout's.
+sys.path.append(str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import ROOT, importing, layers, probe, records, report, timing
+from benchmarks.__main__ import choose_cases, main
+from benchmarks.cases import SUITES, all_cases, cifar_layers
+from benchmarks.contestants import Contestant, line_up
+from benchmarks.layers import Convolution
+from benchmarks.table import findings, table
+
+CASES = all_cases()
+
+SMALL = [  # a kind of case and arguments small enough for every contestant
+    *((kind, (layer, 2)) for layer in (Convolution(3, 9, 5, 3, 2), Convolution(17, 6, 8, 1))
+      for kind in ("conv2d_forward", "conv2d_backward_input", "conv2d_backward_weight")),
+    ("conv2d_forward", (Convolution(19, 8, 19, 3, 2, groups=19), 2)),
+    ("matmul", (5, 7, 3)),
+    ("linear", (5, 7, 3)),
+    ("relu", ((2, 3, 4, 5),)),
+    ("add", ((2, 3, 4, 5),)),
+    ("batch_norm_training", ((2, 3, 4, 5),)),
+    ("batch_norm_evaluation", ((2, 3, 4, 5),)),
+    ("max_pool2d", ((2, 3, 6, 8),)),
+    ("mean_pool2d", ((2, 3, 6, 8),)),
+    ("softmax", (3, 11)),
+    ("sgd", (101,)),
+    ("adam", (101,)),
+    ("lenet5_step", (3,)),
+    ("resnet18_cifar_step", (2,)),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def line() -> list[Contestant]:
+    """All contestants that are installed, cnnfast on the best instruction set."""
+    from cnnfast import _core
+
+    return line_up([_core.isa()], skip=())[0]
+
+
+def test_layers_add_up_to_the_published_work() -> None:
+    """torchvision counts 1.814e9 and 4.089e9 multiply-adds with the last linear layer."""
+    assert sum(layer.flops(1) for layer in layers.resnet18()) // 2 == 1_814_073_344 - 512_000
+    assert sum(layer.flops(1) for layer in layers.resnet50()) // 2 == 4_089_184_256 - 2_048_000
+    assert sum(layers.resnets().values()) == 20 + 53
+
+
+def test_cifar_layers_add_up_to_the_published_work() -> None:
+    """ResNet-18 for 32x32 images: 0.5565e9 multiply-adds in its convolutions."""
+    assert len(cifar_layers()) == 20
+    assert round(sum(layer.flops(1) for layer in cifar_layers()) / 2 / 1e9, 4) == 0.5554
+
+
+def test_cases_have_unique_names_and_known_suites() -> None:
+    assert len({case.name for case in CASES}) == len(CASES)
+    assert {case.suite for case in CASES} == set(SUITES)
+
+
+@pytest.mark.parametrize("kind", sorted({case.kind for case in CASES if case.suite != "import"}))
+def test_every_kind_is_compared_and_every_contestant_has_it(
+    kind: str, line: list[Contestant]
+) -> None:
+    assert kind in {small for small, _ in SMALL}
+    assert all(callable(getattr(one, kind)) for one in line)
+
+
+def test_work_is_that_of_the_arrays() -> None:
+    """Flops and bytes of a case, recounted from the operands' shapes."""
+    case = next(c for c in CASES if c.name == "conv2d_forward 64x56x56 -> 128 3x3/2 batch 8")
+    assert case.flops == 2 * 8 * 128 * 28 * 28 * 64 * 3 * 3
+    assert case.bytes == 4 * (8 * 64 * 56 * 56 + 8 * 128 * 28 * 28 + 128 * 64 * 9)
+    product = next(c for c in CASES if c.kind == "matmul")
+    assert product.flops == 2 * 512**3
+
+
+@pytest.mark.parametrize(("kind", "arguments"), SMALL, ids=lambda value: str(value))
+def test_contestants_compute_the_same(
+    kind: str, arguments: tuple[object, ...], line: list[Contestant]
+) -> None:
+    """Three calls, so that steps and optimisers have moved; the last results agree."""
+    results = []
+    for one in line:
+        one.activate(1)
+        run = getattr(one, kind)(*arguments)
+        results.append([one.as_array(run()).copy() for _ in range(3)][-1])
+    for other in results[1:]:
+        np.testing.assert_allclose(np.squeeze(other), np.squeeze(results[0]), rtol=2e-3, atol=2e-4)
+
+
+def test_turns_are_interleaved_and_the_first_call_of_what_prepares_does_not_count() -> None:
+    order: list[str] = []
+    timed = [timing.Timed(lambda: None, partial(order.append, name)) for name in "ab"]
+    timing.interleave(timed, budget=0.01, rounds=2)
+    assert order == list("ababab")
+    assert all(one.samples for one in timed)
+
+
+def test_a_long_call_without_preparation_runs_once() -> None:
+    calls: list[int] = []
+
+    def run() -> None:
+        calls.append(1)
+        timing.time.sleep(0.01)
+
+    timed = timing.Timed(run, lambda: None, prepares=False)
+    timing.interleave([timed], budget=0.001, rounds=3)
+    assert len(calls) == len(timed.samples) == 1
+
+
+def test_list_names_every_case(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--list"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == len(CASES)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(["speed"], "no suite"), (["--filter", "no such"], "no case"), (["--threads", "0"], "threads"),
+     (["--budget", "x"], "budget"), (["--isa", "sse9"], "isa")],
+)  # fmt: skip
+def test_wrong_flags_end_with_2_and_a_line(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 2
+    assert words in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_command_prints_and_appends_valid_records(tmp_path: Path) -> None:
+    """One small case end to end, in a process of its own as the README says."""
+    output = tmp_path / "records.jsonl"
+    name = "conv2d_forward 64x56x56 -> 64 1x1/1 batch 1"
+    command = [sys.executable, "-m", "benchmarks", "layers", "--filter", name, "--budget", "0.2"]
+    command += ["--rounds", "1", "--threads", "1", "--skip", "torch", "--output", str(output)]
+    for times in (1, 2):
+        done = subprocess.run(
+            [*command, *(["--json"] if times == 2 else [])],
+            cwd=ROOT, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        rows = [json.loads(line) for line in output.read_text().splitlines()]
+        assert {row["case"] for row in rows} == {name}
+        assert name in done.stdout
+    assert done.stdout.splitlines() == output.read_text().splitlines()[-len(rows) // 2 :]
+    assert {row["contestant"] for row in rows} == {"cnnfast", "numpy", "numpy-blas"}
+    for row in rows:
+        assert row["threads"] == 1 and row["versions"]["numpy"] and row["compiler"]
+        assert 0 < row["best_ms"] <= row["median_ms"]
+        assert row["gflops"] == pytest.approx(row["flops"] / row["best_ms"] / 1e6, rel=1e-2)
+        assert row["ratio"] > 0
+
+
+def _measures() -> list[records.Measure]:
+    """What a run over the layers of cnnfast and torch would record."""
+    found = []
+    for case in CASES:
+        for one, seconds in (("cnnfast", 1e-3), ("torch", 2e-3)):
+            contestant = type("Made", (), {"name": one, "isa": "avx512"})()
+            found.append(records.measure(case, contestant, [seconds, 2 * seconds]))
+    records.compare(found, {"avx512": probe.Peak(500.0, 40.0)})
+    return found
+
+
+COMMON = {
+    "run": "2020-01-01T00:00:00+00:00", "machine": "a machine", "threads": 2, "compiler": "cc",
+    "commit": None, "versions": {"cnnfast": "1", "torch": "2"},
+}  # fmt: skip
+
+
+def test_records_are_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "some" / "records.jsonl"
+    old = records.lines(_measures()[:1], {**COMMON, "run": "2019"})
+    records.append(path, [*old, *records.lines(_measures(), COMMON)])
+    assert records.read(path) == (COMMON, _measures())
+    assert records.read(path, "2019")[1] == _measures()[:1]
+    with pytest.raises(ValueError, match="no run"):
+        records.read(path, "2018")
+    records.append(path, ["{}"])
+    with pytest.raises(ValueError, match="line 280: not a record"):
+        records.read(path)
+
+
+def test_ratio_and_share_compare_with_the_same_run() -> None:
+    by_name = {(one.case, one.contestant): one for one in _measures()}
+    product = by_name["matmul 512x512 512x512", "torch"]
+    assert product.ratio == 2.0
+    assert product.share == pytest.approx(2 * 512**3 / 2e-3 / 500e9, abs=1e-4)
+    rectified = by_name["relu 64x64x56x56", "cnnfast"]
+    assert rectified.share == pytest.approx(102760448 / 1e-3 / 40e9, abs=1e-4)
+
+
+def test_readme_table_stands_between_its_markers(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    report.update_readme(report.markdown(COMMON, _measures()), readme)
+    text = readme.read_text()
+    assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
+    assert "| LeNet-5, training step, batch 64 | 1 ms (29%) | 2 ms (14%) |" in text
+    readme.write_text("no markers")
+    with pytest.raises(ValueError, match="once each"):
+        report.update_readme("", readme)
+
+
+def test_plot_is_drawn(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    report.plot(tmp_path / "plot.png", COMMON, _measures())
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_findings_name_the_goal_and_the_peers() -> None:
+    text = findings(_measures())
+    assert "conv2d_forward, cnnfast avx512, direct: 25 of 58 cases at 85%" in text
+    assert "steps: torch takes 2.00 times cnnfast's time" in text
+    assert "matmul 512x512 512x512" in table(_measures())
+
+
+def test_absent_torch_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "benchmarks.contestants.pytorch", None)
+    found, absent = line_up(["generic"], skip=())
+    assert "without pytorch" in absent[0] and "torch" not in [one.name for one in found]
+
+
+def test_unknown_package_is_named() -> None:
+    with pytest.raises(ImportError, match="no_such_package"):
+        importing.added_seconds("no_such_package")
+
+
+def test_suites_and_text_choose() -> None:
+    assert {case.suite for case in choose_cases(["gemm", "steps"], "")} == {"gemm", "steps"}
+    assert [case.name for case in choose_cases([], "lenet5")] == ["lenet5_step batch 64"]
