@@ -53,7 +53,7 @@ headers = sorted(str(path) for path in Path("csrc").rglob("*.*") if path.suffix 
 core = Extension(
     "cnnfast._core",
     sources=["cnnfast/_core.pyx", *sources],
-    depends=headers,
+    depends=[*headers, *sorted(str(path) for path in Path("cnnfast/binding").glob("*.pxi"))],
     include_dirs=["csrc", numpy.get_include()],
     define_macros=[("NPY_NO_DEPRECATED_API", NUMPY_API)],
     extra_compile_args=FLAGS + WARNINGS + (["-O1", "-g", "-UNDEBUG"] if DEBUG else ["-g0"]),
