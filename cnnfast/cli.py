@@ -53,7 +53,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     0
     """
     try:
-        options = _parser().parse_args(argv)
+        arguments = list(sys.argv[1:] if argv is None else argv)
+        # The benchmarks read their own flags.
+        passed_on = arguments[1:] if arguments[:1] == ["bench"] else []
+        options = _parser().parse_args(arguments[:1] if passed_on else arguments)
+        options.passed_on = passed_on
         if getattr(options, "threads", None):
             from . import set_num_threads
 
@@ -91,8 +95,7 @@ def _parser() -> _Parser:
     _add_predict(commands)
     _add_summary(commands)
     _add(commands, "info", _info, "print version, CPU, instruction set and threads")
-    bench = _add(commands, "bench", _bench, "run the benchmarks of the working folder", json=False)
-    bench.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help="passed on to them")
+    _add(commands, "bench", _bench, "run the benchmarks of the working folder", json=False)
     return parser
 
 
@@ -406,4 +409,4 @@ def _bench(options: Any) -> int:
         raise ImportError(
             "no folder benchmarks here: run this in a checkout of cnnfast's source"
         ) from None
-    return int(bench(options.rest) or 0)
+    return int(bench(options.passed_on) or 0)

@@ -11,7 +11,7 @@ import os
 __all__: list[str] = []
 
 SPINS = "2000"
-"""Rounds of spinning before a waiting thread sleeps: some 60 us; at 1000 a quiet machine loses 4 %."""
+"""Rounds of spinning before a waiting thread sleeps, some 60 us; 1000 cost a quiet machine 4 %."""
 
 _name = "GOMP_SPINCOUNT"
 if _name in os.environ or "OMP_WAIT_POLICY" in os.environ:

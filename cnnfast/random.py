@@ -12,11 +12,14 @@ import numpy as np
 
 __all__ = ["generator", "get_state", "manual_seed", "set_state"]
 
-_generator = np.random.Generator(np.random.PCG64())
+_generator: np.random.Generator | None = None
 
 
 def generator() -> np.random.Generator:
-    """Return the process-wide generator."""
+    """Return the process-wide generator, made from the system's entropy on first use."""
+    global _generator  # made late: importing numpy.random takes a fifth of importing cnnfast
+    if _generator is None:
+        _generator = np.random.Generator(np.random.PCG64())
     return _generator
 
 
@@ -35,15 +38,15 @@ def manual_seed(seed: int) -> np.random.Generator:
     >>> first == cnnfast.manual_seed(7).random()
     True
     """
-    _generator.bit_generator.state = np.random.PCG64(seed).state
-    return _generator
+    generator().bit_generator.state = np.random.PCG64(seed).state
+    return generator()
 
 
 def get_state() -> dict[str, Any]:
     """Return the generator's state: nested dictionaries of strings and integers."""
-    return dict(_generator.bit_generator.state)
+    return dict(generator().bit_generator.state)
 
 
 def set_state(state: dict[str, Any]) -> None:
     """Put the generator into a state that `get_state` returned."""
-    _generator.bit_generator.state = state
+    generator().bit_generator.state = state

@@ -1,7 +1,8 @@
-"""NumPy, as one writes it: float32, channels last, a convolution as a loop over its taps.
+"""NumPy, as one writes it: channels last, a convolution as a loop over its taps.
 
-Runs twice: `blas=False` multiplies by NumPy's loops (`einsum`, on one thread), `blas=True`
-lets `einsum` hand the products to the BLAS that NumPy came with.
+Runs twice. `blas=False` is the reference: float64 as in tests/reference, multiplied by NumPy's own
+loops (`einsum`, on one thread). `blas=True` is NumPy at its best: float32, and `einsum` may hand
+the products to the BLAS that NumPy came with. Whole training steps are float32 in both.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class NumPy:
         self.name = "numpy-blas" if blas else "numpy"
         self.pace = 5e10 if blas else 5e9
         self.products = Products(blas)
+        self.dtype = np.float32 if blas else np.float64
 
     def activate(self, threads: int) -> None:
         """Set the number of threads of NumPy's BLAS."""
@@ -57,7 +59,8 @@ class NumPy:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The input, the weight and the gradient of the result."""
         x = _channels_last(normal(layer.in_shape(batch)))
-        return x, weight(layer.weight_shape), _channels_last(normal(layer.out_shape(batch), 3))
+        w, dy = weight(layer.weight_shape), _channels_last(normal(layer.out_shape(batch), 3))
+        return x.astype(self.dtype), w.astype(self.dtype), dy.astype(self.dtype)
 
     def conv2d_forward(self, layer: Convolution, batch: int) -> Run:
         """Convolution, depthwise where the layer is."""
@@ -79,12 +82,12 @@ class NumPy:
 
     def matmul(self, m: int, n: int, k: int) -> Run:
         """The product of two matrices."""
-        a, b = normal((m, k)), normal((k, n), 1)
+        a, b = normal((m, k)).astype(self.dtype), normal((k, n), 1).astype(self.dtype)
         return lambda: self.products("mk,kn->mn", a, b)
 
     def linear(self, m: int, n: int, k: int) -> Run:
         """The product with a transposed weight."""
-        x, w = normal((m, k)), weight((n, k))
+        x, w = normal((m, k)).astype(self.dtype), weight((n, k)).astype(self.dtype)
         return lambda: self.products("mk,nk->mn", x, w)
 
     def relu(self, shape: tuple[int, ...]) -> Run:

@@ -53,7 +53,7 @@ class Products:
 
     def conv2d(self, x: np.ndarray, w: np.ndarray, stride: int, padding: int) -> np.ndarray:
         """Return the convolution of x with w (O, I, kh, kw)."""
-        y = np.zeros(self._forward_shape(x, w, stride, padding), np.float32)
+        y = np.zeros(self._forward_shape(x, w, stride, padding), x.dtype)
         padded, taps = _pad(x, padding), np.ascontiguousarray(w.transpose(2, 3, 0, 1))
         for i, j, index in _taps(w.shape, stride, y.shape):
             y += self("nhwc,oc->nhwo", padded[index], taps[i, j])
@@ -61,7 +61,7 @@ class Products:
 
     def depthwise(self, x: np.ndarray, w: np.ndarray, stride: int, padding: int) -> np.ndarray:
         """Return the convolution of each channel with its own kernel, w (C, 1, kh, kw)."""
-        y = np.zeros(self._forward_shape(x, w, stride, padding), np.float32)
+        y = np.zeros(self._forward_shape(x, w, stride, padding), x.dtype)
         padded = _pad(x, padding)
         for i, j, index in _taps(w.shape, stride, y.shape):
             y += padded[index] * w[:, 0, i, j]
@@ -72,7 +72,7 @@ class Products:
     ) -> np.ndarray:
         """Return the gradient of the input, whose shape is given."""
         n, h, wide, c = shape
-        dx = np.zeros((n, h + 2 * padding, wide + 2 * padding, c), np.float32)
+        dx = np.zeros((n, h + 2 * padding, wide + 2 * padding, c), dy.dtype)
         taps = np.ascontiguousarray(w.transpose(2, 3, 1, 0))
         for i, j, index in _taps(w.shape, stride, dy.shape):
             dx[index] += self("nhwo,co->nhwc", dy, taps[i, j])
@@ -82,7 +82,7 @@ class Products:
         self, dy: np.ndarray, x: np.ndarray, shape: tuple[int, ...], stride: int, padding: int
     ) -> np.ndarray:
         """Return the gradient of the weight, whose shape is given."""
-        dw, padded = np.empty(shape, np.float32), _pad(x, padding)
+        dw, padded = np.empty(shape, dy.dtype), _pad(x, padding)
         for i, j, index in _taps(shape, stride, dy.shape):
             dw[:, :, i, j] = self("nhwo,nhwc->oc", dy, padded[index])
         return dw

@@ -156,7 +156,7 @@ cnf_status cnf_conv2d_backward_input(float *dx, const float *dy, const float *pa
 #define BLOCK_PIXELS 192
 /* Panels of a task, and tasks that the shape alone must give: the sum over the pixels is cut into
  * chunks only as far as the columns do not give enough tasks, and always the same way. */
-#define TASK_PANELS 2
+#define TASK_PANELS 4
 #define WANTED_TASKS 16
 
 typedef struct {
@@ -181,7 +181,8 @@ static void plan_weight_gradient(const cnf_conv2d *d, weight_job *job, char *scr
     cnf_grid *g = &job->g;
     cnf_blocking *b = &job->b;
     *g = cnf_grid_forward(d);
-    cnf_block_pixels(g, b, BLOCK_PIXELS);
+    /* Always copied: read once in order, where the tiles would read it line by line. */
+    cnf_block_pixels(g, b, BLOCK_PIXELS, 1);
     job->dy_pitch = d->y_pitch;
     job->panel = cnf_kernel->panel;
     job->panels = cnf_ceil_div(g->columns, job->panel);

@@ -1,56 +1,138 @@
-/* gemm.c: C[b] = A[b] B[b], batches of matrices with any strides. A and B are read in place where
- * one of A's strides is 1; panels of B, and A where it must be, are packed per task.
- * Convolution and linear layers do not come here: they pack their weights once (implicit_gemm.c). */
+/* gemm.c: C[b] = A[b] B[b], batches of matrices with any strides.
+ *
+ * B is packed into panels first, once for all rows; then each task multiplies a block of rows with a
+ * block of columns. A is read in place where its strides allow. Convolution and linear layers do not
+ * come here: their weights are packed once a version (implicit_gemm.c). */
 #include <string.h>
 
 #include "../isa/kernels.h"
 #include "../machine/machine.h"
 #include "ops.h"
 
-#define DEPTH_BLOCK 256   /* as in implicit_gemm.c: one panel in L1 */
+#define DEPTH_BLOCK 256 /* as in implicit_gemm.c: one panel in L1 */
 #define TASK_ROWS 224
 #define TASK_COLUMNS 256
+#define BLOCK_PITCH (DEPTH_BLOCK + 16) /* rows of a packed A spread over the sets of L1 */
+#define SUM_PITCH (TASK_COLUMNS + 16)  /* so do those of a sum that several depth blocks build up */
+#define THREAD_FLOATS (TASK_ROWS * (BLOCK_PITCH + SUM_PITCH))
 
 typedef struct {
     float *c;
     const float *a, *b;
     const cnf_gemm *d;
-    int64_t row_blocks, column_blocks;
-    float *scratch;
+    int64_t rows, row_blocks, column_blocks, panels;
+    int64_t batches, b_batches; /* of the result; of B, where it is not broadcast */
+    int64_t depth_blocks;
+    float *packed;  /* [b_batches][panels][k][panel] */
+    float *scratch; /* per thread: a block of A, then one of C */
 } gemm_job;
 
-static size_t thread_floats(void)
+static void plan(gemm_job *job, const cnf_gemm *d)
 {
-    return (size_t)(DEPTH_BLOCK * (cnf_kernel->panel + TASK_ROWS));
+    *job = (gemm_job){.d = d, .batches = 1, .b_batches = 1};
+    for (int64_t axis = 0; axis < d->rank; axis++) {
+        job->batches *= d->size[axis];
+        job->b_batches *= d->b_batch[axis] ? d->size[axis] : 1;
+    }
+    job->row_blocks = cnf_ceil_div(d->m, TASK_ROWS);
+    job->rows = d->m > 0 ? cnf_ceil_div(d->m, job->row_blocks) : 0;
+    job->column_blocks = cnf_ceil_div(d->n, TASK_COLUMNS);
+    job->panels = cnf_ceil_div(d->n, cnf_kernel->panel);
+    job->depth_blocks = cnf_ceil_div(d->k, DEPTH_BLOCK);
+}
+
+static size_t packed_floats(const gemm_job *job)
+{
+    return (size_t)(job->b_batches * job->panels * job->d->k * cnf_kernel->panel);
 }
 
 size_t cnf_gemm_forward_scratch(const cnf_gemm *d)
 {
-    (void)d;
-    return sizeof(float) * thread_floats() * (size_t)cnf_threads();
+    gemm_job job;
+    plan(&job, d);
+    return sizeof(float) * (packed_floats(&job) + (size_t)(THREAD_FLOATS * cnf_threads()));
 }
 
-/* panel[depth][panel] = B[depth, columns], zeros beyond them. */
-static void pack_panel(float *panel, const float *b, const cnf_gemm *d, int64_t depth, int64_t columns)
+/* Where matrix `batch` of an operand begins; a stride of 0 broadcasts. */
+static int64_t batch_offset(const cnf_gemm *d, const int64_t *strides, int64_t batch)
 {
+    int64_t offset = 0;
+    for (int64_t axis = d->rank - 1; axis >= 0; axis--) {
+        offset += batch % d->size[axis] * strides[axis];
+        batch /= d->size[axis];
+    }
+    return offset;
+}
+
+/* The number of the B of `batch` among those that are packed, and where B of a number begins. */
+static int64_t b_number(const cnf_gemm *d, int64_t batch)
+{
+    int64_t number = 0, step = 1;
+    for (int64_t axis = d->rank - 1; axis >= 0; axis--) {
+        if (d->b_batch[axis]) {
+            number += batch % d->size[axis] * step;
+            step *= d->size[axis];
+        }
+        batch /= d->size[axis];
+    }
+    return number;
+}
+
+static int64_t b_offset(const cnf_gemm *d, int64_t number)
+{
+    int64_t offset = 0;
+    for (int64_t axis = d->rank - 1; axis >= 0; axis--) {
+        if (d->b_batch[axis]) {
+            offset += number % d->size[axis] * d->b_batch[axis];
+            number /= d->size[axis];
+        }
+    }
+    return offset;
+}
+
+/* One depth block of one panel: panel[depth][panel] = B[depth, columns], zeros beyond them. */
+static void pack_task(const void *context, int64_t index, int thread)
+{
+    (void)thread;
+    const gemm_job *job = context;
+    const cnf_gemm *d = job->d;
     const int64_t width = cnf_kernel->panel;
-    for (int64_t p = 0; p < depth; p++, panel += width) {
-        const float *row = b + p * d->b_row;
+    const int64_t first = index % job->depth_blocks * DEPTH_BLOCK;
+    const int64_t depth = cnf_min(DEPTH_BLOCK, d->k - first);
+    const int64_t j = index / job->depth_blocks % job->panels;
+    const int64_t columns = cnf_min(width, d->n - j * width);
+    const int64_t number = index / job->depth_blocks / job->panels;
+    const float *b = job->b + b_offset(d, number) + first * d->b_row + j * width * d->b_col;
+    float *panel = job->packed + ((number * job->panels + j) * d->k + first) * width;
+    for (int64_t p = 0; p < depth && (d->b_col == 1 || columns < width); p++) {
         if (d->b_col == 1)
-            memcpy(panel, row, sizeof(float) * (size_t)columns);
+            memcpy(panel + p * width, b + p * d->b_row, sizeof(float) * (size_t)columns);
+        memset(panel + p * width + columns, 0, sizeof(float) * (size_t)(width - columns));
+    }
+    for (int64_t i = 0; i < columns && d->b_col != 1; i++)
+        for (int64_t p = 0; p < depth; p++)
+            panel[p * width + i] = b[p * d->b_row + i * d->b_col];
+}
+
+/* block[rows][BLOCK_PITCH] = A. */
+static void pack_rows(float *block, const float *a, const cnf_gemm *d, int64_t rows, int64_t depth)
+{
+    for (int64_t i = 0; i < rows; i++, block += BLOCK_PITCH, a += d->a_row) {
+        if (d->a_col == 1)
+            memcpy(block, a, sizeof(float) * (size_t)depth);
         else
-            for (int64_t j = 0; j < columns; j++)
-                panel[j] = row[j * d->b_col];
-        memset(panel + columns, 0, sizeof(float) * (size_t)(width - columns));
+            for (int64_t p = 0; p < depth; p++)
+                block[p] = a[p * d->a_col];
     }
 }
 
-/* block[depth][TASK_ROWS] = transposed A, for an A that has no unit stride. */
-static void pack_rows(float *block, const float *a, const cnf_gemm *d, int64_t rows, int64_t depth)
+/* Rows whose distance is a multiple of 1024 bytes fall into few sets of L1 (cnf_pitch). */
+static int conflicts(int64_t row) { return row % 256 == 0; }
+
+/* A is packed where it has no unit stride, and where its rows would conflict. */
+static int must_pack(const cnf_gemm *d)
 {
-    for (int64_t p = 0; p < depth; p++)
-        for (int64_t i = 0; i < rows; i++)
-            block[p * TASK_ROWS + i] = a[i * d->a_row + p * d->a_col];
+    return d->a_col == 1 ? conflicts(d->a_row) : d->a_row != 1;
 }
 
 static void gemm_task(const void *context, int64_t index, int thread)
@@ -59,44 +141,47 @@ static void gemm_task(const void *context, int64_t index, int thread)
     const cnf_gemm *d = job->d;
     const int64_t width = cnf_kernel->panel;
     const int64_t column = index % job->column_blocks * TASK_COLUMNS;
-    const int64_t row = index / job->column_blocks % job->row_blocks * TASK_ROWS;
-    int64_t batch = index / job->column_blocks / job->row_blocks;
-    const int64_t rows = cnf_min(TASK_ROWS, d->m - row);
+    const int64_t row = index / job->column_blocks % job->row_blocks * job->rows;
+    const int64_t batch = index / job->column_blocks / job->row_blocks;
+    const int64_t rows = cnf_min(job->rows, d->m - row);
     const int64_t columns = cnf_min(TASK_COLUMNS, d->n - column);
-    const float *a = job->a + row * d->a_row, *b = job->b + column * d->b_col;
-    float *c = job->c + row * d->c_row + column;
-    for (int64_t axis = d->rank - 1; axis >= 0; axis--) {
-        const int64_t i = batch % d->size[axis];
-        batch /= d->size[axis];
-        a += i * d->a_batch[axis];
-        b += i * d->b_batch[axis];
-        c += i * d->c_batch[axis];
-    }
-    float *panel = job->scratch + (size_t)thread * thread_floats();
-    float *block = panel + DEPTH_BLOCK * width;
-    const int packed = d->a_row != 1 && d->a_col != 1;
+    const float *a = job->a + batch_offset(d, d->a_batch, batch) + row * d->a_row;
+    const float *b = job->packed +
+                     (b_number(d, batch) * job->panels + column / width) * d->k * width;
+    float *c = job->c + batch_offset(d, d->c_batch, batch) + row * d->c_row + column;
+    float *block = job->scratch + THREAD_FLOATS * thread, *sum = block + TASK_ROWS * BLOCK_PITCH;
+    const int packed = must_pack(d), apart = job->depth_blocks > 1 && conflicts(d->c_row);
+    float *target = apart ? sum : c;
+    const int64_t target_row = apart ? SUM_PITCH : d->c_row;
     for (int64_t p = 0; p == 0 || p < d->k; p += DEPTH_BLOCK) {
         const cnf_segment segment = {0, cnf_min(DEPTH_BLOCK, d->k - p)};
-        const float *a_p = a + p * d->a_col;
         if (packed)
-            pack_rows(block, a_p, d, rows, segment.length);
-        for (int64_t j = 0; j < columns; j += width) {
-            const int64_t n = cnf_min(width, columns - j);
-            pack_panel(panel, b + p * d->b_row + j * d->b_col, d, segment.length, n);
-            cnf_kernel->gemm_strip(c + j, d->c_row, rows, n, packed ? block : a_p,
-                                   packed ? 1 : d->a_row, packed ? TASK_ROWS : d->a_col, &segment, 1,
-                                   panel, NULL, p > 0);
-        }
+            pack_rows(block, a + p * d->a_col, d, rows, segment.length);
+        for (int64_t j = 0; j < columns; j += width)
+            cnf_kernel->gemm_strip(target + j, target_row, rows, cnf_min(width, columns - j),
+                                   packed ? block : a + p * d->a_col,
+                                   packed ? BLOCK_PITCH : d->a_row, packed ? 1 : d->a_col, &segment,
+                                   1, b + (j / width * d->k + p) * width, NULL, p > 0);
     }
+    for (int64_t i = 0; apart && i < rows; i++)
+        memcpy(c + i * d->c_row, sum + i * SUM_PITCH, sizeof(float) * (size_t)columns);
 }
 
 cnf_status cnf_gemm_forward(float *c, const float *a, const float *b, const cnf_gemm *d, void *scratch)
 {
-    gemm_job job = {c, a, b, d, cnf_ceil_div(d->m, TASK_ROWS), cnf_ceil_div(d->n, TASK_COLUMNS), scratch};
-    int64_t batches = 1;
-    for (int64_t axis = 0; axis < d->rank; axis++)
-        batches *= d->size[axis];
-    double flops = 2.0 * (double)(batches * d->m) * (double)d->n * (double)(d->k + 1);
-    cnf_parallel(batches * job.row_blocks * job.column_blocks, flops * CNF_NS_PER_FLOP, gemm_task, &job);
+    gemm_job job;
+    plan(&job, d);
+    job.c = c;
+    job.a = a;
+    job.b = b;
+    job.packed = scratch;
+    job.scratch = job.packed + packed_floats(&job);
+    double bytes = 8.0 * (double)packed_floats(&job);
+    double flops = 2.0 * (double)(job.batches * d->m) * (double)d->n * (double)(d->k + 1);
+    if (job.batches * d->m * d->n == 0)
+        return CNF_OK;
+    cnf_parallel(job.b_batches * job.panels * job.depth_blocks, bytes * CNF_NS_PER_BYTE, pack_task, &job);
+    cnf_parallel(job.batches * job.row_blocks * job.column_blocks, flops * CNF_NS_PER_FLOP, gemm_task,
+                 &job);
     return CNF_OK;
 }

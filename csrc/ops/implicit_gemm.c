@@ -76,26 +76,37 @@ cnf_grid cnf_grid_forward(const cnf_conv2d *d)
     return g;
 }
 
-/* Cut the pixels so that a block's source fits BLOCK_FLOATS and its target `most_pixels`. */
-void cnf_block_pixels(const cnf_grid *g, cnf_blocking *b, int64_t most_pixels)
+/* Pixels whose distance is a multiple of 1024 bytes fall into few sets of L1 (cnf_pitch). */
+static int conflicts(int64_t pitch) { return pitch % 256 == 0; }
+
+/* The size of equal parts of `total`, none above `most`: 28 rows in parts of 12 are 10, 10 and 8. */
+static int64_t equal_part(int64_t total, int64_t most)
+{
+    return total > 0 ? cnf_ceil_div(total, cnf_ceil_div(total, most)) : 1;
+}
+
+/* Cut the pixels so that a block's source fits BLOCK_FLOATS and its target `most_pixels`. The
+ * source is copied where it needs padding or its pitch conflicts, and where `copy` says so. */
+void cnf_block_pixels(const cnf_grid *g, cnf_blocking *b, int64_t most_pixels, int copy)
 {
     int64_t taps = g->h.taps * g->w.taps;
-    b->copied = !in_bounds(&g->h) || !in_bounds(&g->w);
+    b->copied = copy || !in_bounds(&g->h) || !in_bounds(&g->w) ||
+                conflicts(g->w.step * g->source_pitch);
     b->channels_per_block = cnf_max(1, cnf_min(g->channels, taps > 1 ? CHANNEL_BLOCK : DEPTH_BLOCK));
     b->channel_blocks = cnf_max(1, cnf_ceil_div(g->channels, b->channels_per_block));
     int64_t c = b->channels_per_block;
 
-    b->cols = cnf_max(1, cnf_min(g->w.outputs, most_pixels));
+    b->cols = equal_part(g->w.outputs, most_pixels);
     while (b->cols > 16 && span(&g->h, 1) * span(&g->w, b->cols) * c > BLOCK_FLOATS)
         b->cols = cnf_ceil_div(b->cols, 2);
-    b->rows = cnf_max(1, cnf_min(g->h.outputs, most_pixels / b->cols));
+    b->rows = equal_part(g->h.outputs, cnf_max(1, most_pixels / b->cols));
     while (b->rows > 1 && span(&g->h, b->rows) * span(&g->w, b->cols) * c > BLOCK_FLOATS)
-        b->rows = cnf_ceil_div(b->rows, 2);
+        b->rows = equal_part(g->h.outputs, b->rows - 1);
     b->images = 1;
     if (b->rows == g->h.outputs && b->cols == g->w.outputs) {
         int64_t floats = cnf_max(1, span(&g->h, b->rows) * span(&g->w, b->cols) * c);
         int64_t pixels = b->rows * b->cols;
-        b->images = cnf_max(1, cnf_min(g->n, cnf_min(BLOCK_FLOATS / floats, most_pixels / pixels)));
+        b->images = equal_part(g->n, cnf_max(1, cnf_min(BLOCK_FLOATS / floats, most_pixels / pixels)));
     }
     b->image_blocks = cnf_ceil_div(g->n, b->images);
     b->row_blocks = cnf_ceil_div(g->h.outputs, b->rows);
@@ -103,8 +114,8 @@ void cnf_block_pixels(const cnf_grid *g, cnf_blocking *b, int64_t most_pixels)
 
     b->block_h = span(&g->h, b->rows);
     b->block_w = span(&g->w, b->cols);
-    b->pixel = b->copied ? c : g->source_pitch;
-    b->row = b->copied ? b->block_w * c : g->w.size * g->source_pitch;
+    b->pixel = b->copied ? c + (conflicts(g->w.step * c) ? 16 : 0) : g->source_pitch;
+    b->row = b->copied ? b->block_w * b->pixel : g->w.size * g->source_pitch;
     b->image = b->copied ? b->block_h * b->row : g->h.size * g->w.size * g->source_pitch;
     b->block_floats = b->copied ? (size_t)(b->images * b->image) : 0;
     b->merged = g->w.taps > 1 && g->w.tap == 1 && b->pixel == g->channels && b->channel_blocks == 1;
@@ -190,7 +201,7 @@ static int64_t most_segments(const cnf_grid *g, const cnf_blocking *b)
 
 static void block_grid(const cnf_grid *g, cnf_blocking *b)
 {
-    cnf_block_pixels(g, b, TASK_PIXELS);
+    cnf_block_pixels(g, b, TASK_PIXELS, 0);
     int64_t pixel_tasks = b->image_blocks * b->row_blocks * b->col_blocks * g->groups;
     int64_t blocks = cnf_ceil_div(g->columns, TASK_COLUMNS);
     /* Few pixels: cut the columns further, so that every thread has several tasks. */
@@ -366,7 +377,7 @@ static void pack_task(const void *context, int64_t index, int thread)
 void cnf_grid_pack(float *packed, const float *w, const cnf_grid *g, const cnf_weight_order *order)
 {
     cnf_blocking b;
-    cnf_block_pixels(g, &b, TASK_PIXELS);
+    cnf_block_pixels(g, &b, TASK_PIXELS, 0);
     pack_job job = {packed, w, g, order, b.channels_per_block};
     double bytes = 8.0 * (double)cnf_grid_packed_size(g);
     cnf_parallel(g->groups * panels(g), bytes * CNF_NS_PER_BYTE, pack_task, &job);

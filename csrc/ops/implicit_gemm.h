@@ -53,7 +53,7 @@ void cnf_grid_flatten(cnf_grid *g);
 const float *cnf_source_block(const cnf_grid *g, const cnf_blocking *b, float *block, int64_t group,
                               int64_t image, int64_t images, int64_t row, int64_t rows, int64_t col,
                               int64_t cols, int64_t channel, int64_t channels);
-void cnf_block_pixels(const cnf_grid *g, cnf_blocking *b, int64_t most_pixels);
+void cnf_block_pixels(const cnf_grid *g, cnf_blocking *b, int64_t most_pixels, int copy);
 int64_t cnf_depth(const cnf_grid *g);
 size_t cnf_grid_packed_size(const cnf_grid *g);
 size_t cnf_grid_scratch(const cnf_grid *g);
