@@ -7,18 +7,31 @@ is set for just that moment and taken back; what the user has set stands.
 """
 
 import os
+from importlib import import_module
 
 __all__: list[str] = []
 
 SPINS = "2000"
 """Rounds of spinning before a waiting thread sleeps, some 60 us; 1000 cost a quiet machine 4 %."""
 
-_name = "GOMP_SPINCOUNT"
-if _name in os.environ or "OMP_WAIT_POLICY" in os.environ:
-    from . import _core
-else:
-    os.environ[_name] = SPINS
+NAME = "GOMP_SPINCOUNT"
+
+
+def _load_engine() -> None:
+    free = NAME not in os.environ and "OMP_WAIT_POLICY" not in os.environ
+    if free:
+        os.environ[NAME] = SPINS
     try:
-        from . import _core  # noqa: F401 - loading it is the point
+        import_module("._core", __package__)
+    except ImportError as error:
+        raise ImportError(
+            f"cnnfast's compiled engine cannot be loaded ({error}). In the source tree, install "
+            "first (pip install .) and import from another folder, or build in place "
+            "(python setup.py build_ext --inplace)"
+        ) from error
     finally:
-        del os.environ[_name]
+        if free:
+            del os.environ[NAME]
+
+
+_load_engine()

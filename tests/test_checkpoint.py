@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -92,7 +93,8 @@ def test_process_that_dies_while_writing_keeps_the_old_file(saved, model):
         "import os, sys, cnnfast; os.replace = lambda *_: os._exit(9); "
         "model = cnnfast.load(sys.argv[1]); cnnfast.save(model, sys.argv[1])"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(saved)], check=False)
+    package = Path(cnnfast.__file__).parents[1]  # not the source that the tests may stand in
+    done = subprocess.run([sys.executable, "-c", code, str(saved)], cwd=package, check=False)
     assert done.returncode == 9
     assert saved.read_bytes() == before
 

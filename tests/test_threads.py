@@ -42,7 +42,7 @@ def python(script: str, **environment: str) -> str:
     env |= environment | {"PYTHONPATH": str(PACKAGE)}
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)],
-        env=env, capture_output=True, text=True, timeout=60,
+        cwd=PACKAGE, env=env, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()

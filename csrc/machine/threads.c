@@ -21,7 +21,7 @@
 
 static int chosen_threads;   /* 0: not asked for, use the default */
 static int default_threads;  /* found once */
-static int openmp_at_start;  /* what omp_get_max_threads() said before anybody limited it */
+static int openmp_before;    /* omp_get_max_threads() when the count was last decided on */
 static int forked;           /* this process is a child of one that used the engine */
 static _Thread_local int call_threads; /* of the call that runs on this thread; 0 outside */
 
@@ -101,7 +101,7 @@ __attribute__((constructor)) static void start(void)
 {
     default_threads = find_default_threads();
 #ifdef _OPENMP
-    openmp_at_start = omp_get_max_threads();
+    openmp_before = omp_get_max_threads();
 #endif
     pthread_atfork(NULL, NULL, after_fork_in_child);
 }
@@ -123,7 +123,7 @@ int cnf_get_threads(void)
 #ifdef _OPENMP
     /* threadpoolctl and omp_set_num_threads lower OpenMP's own count: follow them downwards. */
     int limit = omp_get_max_threads();
-    if (limit < openmp_at_start && limit < threads)
+    if (limit < openmp_before && limit < threads)
         threads = limit;
 #endif
     return threads;
@@ -132,6 +132,9 @@ int cnf_get_threads(void)
 int cnf_set_threads(int threads)
 {
     chosen_threads = threads < 0 ? 0 : threads > MAX_THREADS ? MAX_THREADS : threads;
+#ifdef _OPENMP
+    openmp_before = omp_get_max_threads(); /* this decision overrides earlier limits */
+#endif
     return cnf_get_threads();
 }
 
