@@ -1,7 +1,9 @@
 /* conv2d_choose.c: which algorithm a convolution takes.
  *
- * Both are estimated in cycles of one core, from what they multiply, what they transform and what
- * they stream; constants are fitted to measurements (docs/decisions.md). */
+ * Each is estimated in cycles of one core: products at the share of the peak that they reach,
+ * transforms by the vector, and the bytes that stream beside them. The constants were fitted to
+ * ResNet's and VGG's layers at batch 1 to 64 with AVX-512 and AVX2 (docs/decisions.md). The number of
+ * threads must not enter: the choice decides the bits of the result. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,9 +11,20 @@
 #include "../machine/machine.h"
 #include "winograd.h"
 
-/* Threads that share one stream of weights. Not the actual number: the choice must be the same, and
- * so the bits of the result, whatever that is. */
-#define STREAMING_THREADS 2
+/* Share of the FMA peak that each direction's products reach, and Winograd's. */
+static const double direct_share[] = {0.90, 0.88, 0.80};
+#define WINOGRAD_SHARE 0.85
+/* Cycles to transform one vector of channels of one tile, load and store included. */
+#define TRANSFORM_CYCLES 150.0
+#define GRADIENT_CYCLES 110.0
+/* Bytes a cycle of a core: what stays in L3, and what comes from memory. */
+#define CACHE_BYTES 16.0
+#define MEMORY_BYTES 5.6
+#define CACHE_SIZE (16.0 * 1024 * 1024)
+/* Tiles that share one pass over the weights, on the two threads that are assumed. */
+#define SHARING_TILES 84
+/* Cycles to find one tile and start its transforms. */
+#define TILE_CYCLES 200.0
 
 int cnf_conv2d_accepts(const cnf_conv2d *d)
 {
@@ -19,30 +32,57 @@ int cnf_conv2d_accepts(const cnf_conv2d *d)
            (d->algorithm == CNF_CONV2D_WINOGRAD && cnf_winograd_fits(d));
 }
 
-static double direct_cycles(const cnf_conv2d *d, double multiplies_per_cycle)
+static double vectors(int64_t channels)
 {
-    double panel = (double)cnf_kernel->panel, columns = (double)d->co;
-    double padded = (double)cnf_round_up(d->co, cnf_kernel->lanes);
-    (void)panel, (void)columns;
-    return (double)(d->n * d->oh * d->ow) * padded * 9.0 * (double)d->ci / (0.88 * multiplies_per_cycle);
+    return (double)cnf_ceil_div(channels, cnf_kernel->lanes);
 }
 
-static double winograd_cycles(const cnf_conv2d *d, int direction, double multiplies_per_cycle)
+static double stream_cycles(double bytes)
 {
-    const double lanes = (double)cnf_kernel->lanes;
-    int backward = direction == CNF_CONV2D_BACKWARD_INPUT;
-    cnf_tiling tiling = cnf_tiling_of(d->n, backward ? d->h : d->oh, backward ? d->w : d->ow);
-    double tiles = (double)tiling.count, ci = (double)d->ci, co = (double)d->co;
-    double vectors = (double)(cnf_ceil_div(d->ci, cnf_kernel->lanes) + cnf_ceil_div(d->co, cnf_kernel->lanes));
-    double products = CNF_WINOGRAD_POINTS * tiles * ci * (double)cnf_round_up(d->co, cnf_kernel->lanes) /
-                      (0.80 * multiplies_per_cycle);
-    double transforms = tiles * vectors * 150.0;
-    double weights = CNF_WINOGRAD_POINTS * ci * co * 4.0;
-    (void)lanes;
-    /* The transformed weights stream once a block of tiles; from memory where L3 cannot hold them. */
-    double stream = weights / (weights > 16e6 ? 4.0 : 16.0) *
-                    (double)cnf_ceil_div(tiling.count, 28 * STREAMING_THREADS);
-    return products + transforms + stream;
+    return bytes / (bytes > CACHE_SIZE ? MEMORY_BYTES : CACHE_BYTES);
+}
+
+/* Multiplications of one core in a cycle: two FMA pipes, whether the CPU has them or not, since
+ * both algorithms are counted in the same unit. */
+static double products_per_cycle(void) { return 2.0 * cnf_kernel->lanes; }
+
+static double direct_cycles(const cnf_conv2d *d, int direction)
+{
+    double lanes = (double)cnf_kernel->lanes, ci = (double)d->ci, co = (double)d->co;
+    double products = 9.0 * (double)(d->n * d->oh * d->ow) *
+                      (direction == CNF_CONV2D_BACKWARD_INPUT ? co * vectors(d->ci) * lanes
+                                                              : ci * vectors(d->co) * lanes);
+    return products / (direct_share[direction] * products_per_cycle()) +
+           stream_cycles(4.0 * 9.0 * ci * co);
+}
+
+/* Forward and input gradient: the weights pass once for every SHARING_TILES tiles. */
+static double winograd_cycles(const cnf_conv2d *d, int direction)
+{
+    const int backward = direction == CNF_CONV2D_BACKWARD_INPUT;
+    const double tiles = (double)(backward ? cnf_tiling_of(d->n, d->h, d->w).count
+                                           : cnf_tiling_of(d->n, d->oh, d->ow).count);
+    const double channels = (double)(backward ? d->co : d->ci);
+    const double columns = vectors(backward ? d->ci : d->co) * (double)cnf_kernel->lanes;
+    double products = CNF_WINOGRAD_POINTS * tiles * channels * columns;
+    double passes = tiles > SHARING_TILES ? tiles / SHARING_TILES : 1.0;
+    return products / (WINOGRAD_SHARE * products_per_cycle()) +
+           tiles * (TILE_CYCLES + (vectors(d->ci) + vectors(d->co)) * TRANSFORM_CYCLES) +
+           passes * stream_cycles(4.0 * CNF_WINOGRAD_POINTS * channels * columns);
+}
+
+/* Weight gradient: both factors are transformed once for every 64 of the other's channels, and the
+ * transformed gradient is written, summed and transformed back. */
+static double winograd_weight_cycles(const cnf_conv2d *d)
+{
+    const double tiles = (double)cnf_tiling_of(d->n, d->oh, d->ow).count;
+    const double columns = vectors(d->co) * (double)cnf_kernel->lanes;
+    double products = CNF_WINOGRAD_POINTS * tiles * (double)d->ci * columns;
+    double input = vectors(d->ci) * (double)cnf_ceil_div(d->co, 2 * cnf_kernel->panel);
+    double output = vectors(d->co) * (double)cnf_ceil_div(d->ci, 64);
+    return products / (WINOGRAD_SHARE * products_per_cycle()) +
+           tiles * (TILE_CYCLES + input * TRANSFORM_CYCLES + output * GRADIENT_CYCLES) +
+           3.0 * stream_cycles(4.0 * CNF_WINOGRAD_POINTS * (double)d->ci * columns);
 }
 
 int64_t cnf_conv2d_choose(const cnf_conv2d *d, int direction)
@@ -52,10 +92,7 @@ int64_t cnf_conv2d_choose(const cnf_conv2d *d, int direction)
         return CNF_CONV2D_DIRECT;
     if (forced && strcmp(forced, "winograd") == 0)
         return CNF_CONV2D_WINOGRAD;
-    const double multiplies_per_cycle = 2.0 * (double)cnf_kernel->lanes;
-    if (d->ci < 16 || d->co < 16)
-        return CNF_CONV2D_DIRECT;
-    return winograd_cycles(d, direction, multiplies_per_cycle) < direct_cycles(d, multiplies_per_cycle)
-               ? CNF_CONV2D_WINOGRAD
-               : CNF_CONV2D_DIRECT;
+    double winograd = direction == CNF_CONV2D_BACKWARD_WEIGHT ? winograd_weight_cycles(d)
+                                                              : winograd_cycles(d, direction);
+    return winograd < direct_cycles(d, direction) ? CNF_CONV2D_WINOGRAD : CNF_CONV2D_DIRECT;
 }

@@ -12,9 +12,13 @@
 
 #define POINTS CNF_WINOGRAD_POINTS
 #define DEPTH_BLOCK 256 /* as in implicit_gemm.c: one panel in L1 */
-/* V of a block: 640 KiB of L2, but no more than 7 micro-tiles high, where M would grow instead. */
-#define V_FLOATS (160 * 1024)
+/* V of a block: 384 KiB of L2, but no more than 7 micro-tiles high, where M would grow instead. */
+#define V_FLOATS (96 * 1024)
 #define BLOCK_MICRO_TILES 7
+/* Weights that L3 does not hold stream from memory once a block: then at least 42 tiles share them,
+ * at the price of a V that overflows L2 (512 channels, 7x7: 890 GFLOP/s instead of 630). */
+#define LARGE_WEIGHTS (16.0 * 1024 * 1024)
+#define SHARING_TILES 42
 
 /* One direction of a convolution: the target's pixels from the source's. */
 typedef struct {
@@ -57,8 +61,10 @@ static void plan(winograd_job *job, const cnf_conv2d *d, int backward)
     job->panels = cnf_ceil_div(job->columns, cnf_kernel->panel);
     /* An odd multiple of a cache line: rows of a micro-tile spread over the sets of L1. */
     job->v_pitch = cnf_round_up(job->channels, 32) + 16;
+    const double weights = 4.0 * POINTS * (double)(job->channels * job->columns);
+    const int64_t least = weights > LARGE_WEIGHTS ? SHARING_TILES / micro : 1;
     int64_t block = V_FLOATS / (POINTS * job->v_pitch) / micro;
-    block = micro * cnf_max(1, cnf_min(block, BLOCK_MICRO_TILES));
+    block = micro * cnf_max(least, cnf_min(block, BLOCK_MICRO_TILES));
     job->block = cnf_max(1, cnf_min(block, job->tiling.count));
     job->blocks = cnf_ceil_div(job->tiling.count, job->block);
     /* Few blocks: cut the columns too, at the price of transforming the input again. */
@@ -91,13 +97,14 @@ static void transform_input(const winograd_job *job, int64_t first, int64_t coun
     }
 }
 
-static void multiply(const winograd_job *job, int64_t count, const float *v, const float *u, float *m)
+static void multiply(const winograd_job *job, int64_t count, int64_t columns, const float *v,
+                     const float *u, float *m)
 {
     const int64_t panel = cnf_kernel->panel;
     for (int64_t point = 0; point < POINTS; point++, u += job->channels * panel) {
         for (int64_t c = 0; c == 0 || c < job->channels; c += DEPTH_BLOCK) {
             const cnf_segment segment = {c, cnf_min(DEPTH_BLOCK, job->channels - c)};
-            cnf_kernel->gemm_strip(m + point * job->m_stride, panel, count, panel,
+            cnf_kernel->gemm_strip(m + point * job->m_stride, panel, count, columns,
                                    v + point * job->v_stride, job->v_pitch, 1, &segment, 1,
                                    u + c * panel, NULL, c > 0);
         }
@@ -131,8 +138,9 @@ static void winograd_task(const void *context, int64_t index, int thread)
     float *m = v + POINTS * job->v_stride;
     transform_input(job, first, count, v);
     for (int64_t p = first_panel; p < end_panel; p++) {
-        multiply(job, count, v, job->packed + p * POINTS * job->channels * panel, m);
-        transform_output(job, first, count, m, p * panel, cnf_min(panel, job->columns - p * panel));
+        const int64_t columns = cnf_min(panel, job->columns - p * panel);
+        multiply(job, count, columns, v, job->packed + p * POINTS * job->channels * panel, m);
+        transform_output(job, first, count, m, p * panel, columns);
     }
 }
 

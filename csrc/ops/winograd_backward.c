@@ -108,7 +108,8 @@ static void gradient_task(const void *context, int64_t index, int thread)
             for (int64_t p = 0; p < panels; p++)
                 cnf_kernel->gemm_strip(
                     partial + p * partial_floats(job) + point * CHANNEL_BLOCK * job->panel, job->panel,
-                    channels, job->panel, v + point * job->v_stride, 1, job->v_pitch, &segment, 1,
+                    channels, cnf_min(job->panel, job->d->co - (first_panel + p) * job->panel),
+                    v + point * job->v_stride, 1, job->v_pitch, &segment, 1,
                     d + (p * POINTS + point) * job->d_stride, NULL, block > first_block);
     }
 }
