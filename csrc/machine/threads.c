@@ -175,10 +175,8 @@ static void run_ranges(task_range *ranges, int threads, int thread, cnf_task *ta
 
 void cnf_parallel(int64_t tasks, double work, cnf_task *task, const void *context)
 {
-    int threads = (int)cnf_min(cnf_threads(), tasks);
-    if (work < GATE_NS)
-        threads = 1;
 #ifdef _OPENMP
+    const int threads = work < GATE_NS ? 1 : (int)cnf_min(cnf_threads(), tasks);
     if (threads > 1) {
         task_range ranges[MAX_THREADS];
         for (int t = 0; t < threads; t++)
@@ -191,6 +189,8 @@ void cnf_parallel(int64_t tasks, double work, cnf_task *task, const void *contex
         }
         return;
     }
+#else
+    (void)work;
 #endif
     for (int64_t i = 0; i < tasks; i++)
         task(context, i, 0);
