@@ -21,7 +21,9 @@
 
 static int chosen_threads;   /* 0: not asked for, use the default */
 static int default_threads;  /* found once */
+#ifdef _OPENMP
 static int openmp_before;    /* omp_get_max_threads() when the count was last decided on */
+#endif
 static int forked;           /* this process is a child of one that used the engine */
 static _Thread_local int call_threads; /* of the call that runs on this thread; 0 outside */
 
