@@ -155,9 +155,12 @@ cnf_status cnf_conv2d_backward_input(float *dx, const float *dy, const float *pa
 /* Pixels of a block: 192 x 32 floats of dy, one packed panel, are 24 KiB of L1. */
 #define BLOCK_PIXELS 192
 /* Panels of a task, and tasks that the shape alone must give: the sum over the pixels is cut into
- * chunks only as far as the columns do not give enough tasks, and always the same way. */
-#define TASK_PANELS 4
+ * chunks only as far as the columns do not give enough tasks, and always the same way. All chunks'
+ * sums stay within what L3 holds: 16 MiB. */
+#define LEAST_PANELS 2
+#define MOST_PANELS 4
 #define WANTED_TASKS 16
+#define PARTIAL_FLOATS (4 * 1024 * 1024)
 
 typedef struct {
     cnf_grid g;
@@ -166,6 +169,7 @@ typedef struct {
     float *dw;
     int64_t dy_pitch;
     int64_t panel, panels;                /* columns of a panel; panels of a group */
+    int64_t task_panels;
     int64_t column_blocks, chunks;        /* tasks: groups x column_blocks x chunks */
     int64_t blocks;                       /* pixel blocks in all */
     int64_t depth;                        /* taps x channels, rows of a partial sum */
@@ -181,16 +185,22 @@ static void plan_weight_gradient(const cnf_conv2d *d, weight_job *job, char *scr
     cnf_grid *g = &job->g;
     cnf_blocking *b = &job->b;
     *g = cnf_grid_forward(d);
-    /* Always copied: read once in order, where the tiles would read it line by line. */
-    cnf_block_pixels(g, b, BLOCK_PIXELS, 1);
+    /* Copied, so that memory is read once and in order, where the tiles would read it line by line;
+     * but not where a stride skips most of it. */
+    const int dense = g->h.step <= g->h.taps && g->w.step <= g->w.taps;
+    cnf_block_pixels(g, b, BLOCK_PIXELS, dense);
     job->dy_pitch = d->y_pitch;
     job->panel = cnf_kernel->panel;
     job->panels = cnf_ceil_div(g->columns, job->panel);
-    job->column_blocks = cnf_ceil_div(job->panels, TASK_PANELS);
+    job->task_panels = cnf_ceil_div(job->panels, WANTED_TASKS / 2);
+    job->task_panels = cnf_max(LEAST_PANELS, cnf_min(job->task_panels, MOST_PANELS));
+    job->column_blocks = cnf_ceil_div(job->panels, job->task_panels);
     job->blocks = b->image_blocks * b->row_blocks * b->col_blocks;
     int64_t column_tasks = cnf_max(1, g->groups * job->column_blocks);
-    job->chunks = cnf_max(1, cnf_min(job->blocks, cnf_ceil_div(WANTED_TASKS, column_tasks)));
     job->depth = cnf_depth(g);
+    int64_t sum = cnf_max(1, g->groups * job->panels * job->depth * job->panel);
+    int64_t chunks = cnf_min(cnf_ceil_div(WANTED_TASKS, column_tasks), PARTIAL_FLOATS / sum);
+    job->chunks = cnf_max(1, cnf_min(job->blocks, chunks));
 
     size_t at = 0, threads = (size_t)cnf_threads();
     job->partial = (float *)scratch;
@@ -200,7 +210,7 @@ static void plan_weight_gradient(const cnf_conv2d *d, weight_job *job, char *scr
     at += sizeof(float) * job->source_stride * threads;
     job->dy_panels = (float *)(scratch + at);
     int64_t pixels = b->images * b->rows * b->cols;
-    job->dy_stride = (size_t)(TASK_PANELS * pixels * job->panel);
+    job->dy_stride = (size_t)(job->task_panels * pixels * job->panel);
     at += sizeof(float) * job->dy_stride * threads;
     at = (size_t)cnf_round_up((int64_t)at, 64);
     job->segments = (cnf_segment *)(scratch + at);
@@ -283,8 +293,8 @@ static void weight_task(const void *context, int64_t index, int thread)
     const int64_t chunk = index % job->chunks;
     const int64_t column_block = index / job->chunks % job->column_blocks;
     const int64_t group = index / job->chunks / job->column_blocks;
-    const int64_t first_panel = column_block * TASK_PANELS;
-    const int64_t count = cnf_min(TASK_PANELS, job->panels - first_panel);
+    const int64_t first_panel = column_block * job->task_panels;
+    const int64_t count = cnf_min(job->task_panels, job->panels - first_panel);
     const int64_t first_block = job->blocks * chunk / job->chunks;
     const int64_t end_block = job->blocks * (chunk + 1) / job->chunks;
     const int64_t panel_floats = job->depth * job->panel;
