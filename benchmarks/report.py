@@ -19,7 +19,11 @@ from .records import RESULTS, Measure, read
 
 README = ROOT / "README.md"
 BEGIN, END = "<!-- benchmarks:begin -->", "<!-- benchmarks:end -->"
-TITLES = {"torch": "PyTorch {}", "numpy-blas": "NumPy {} with BLAS", "numpy": "NumPy {}"}
+TITLES = {
+    "torch": "PyTorch {}",
+    "numpy-blas": "NumPy {} with BLAS",
+    "numpy": "NumPy {}, float64 loops",
+}
 
 Sum = dict[str, float]
 """How often each case's time is counted."""
