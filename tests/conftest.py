@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import signal
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -37,6 +38,12 @@ def _seed_and_threads() -> Iterator[None]:
 def direct(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep convolutions to the direct algorithm, which is exact on small whole numbers."""
     monkeypatch.setenv("CNNFAST_CONV", "direct")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _ctrl_c_interrupts() -> None:
+    """A shell starts background jobs with Ctrl-C ignored, and their children inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
