@@ -11,6 +11,7 @@ from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport free, realloc
 
+import os
 import warnings
 
 cimport numpy as cnp
@@ -83,6 +84,12 @@ def set_isa(str name not None):
     """Use the instruction set `name`; ValueError if this machine does not have it."""
     if cnf_set_isa(name.encode()) != CNF_OK:
         raise ValueError(f"instruction set {name!r} is not available here; choose one of {cpu_info()['isas']}")
+
+
+_forced = os.environ.get("CNNFAST_ISA")
+if _forced and _forced != isa():
+    warnings.warn(f"CNNFAST_ISA={_forced} is not available here; using {isa()}, "
+                  f"of {cpu_info()['isas']}", RuntimeWarning)
 
 
 def get_num_threads():
