@@ -11,7 +11,7 @@
 
 #define DEPTH_BLOCK 256 /* as in implicit_gemm.c: one panel in L1 */
 #define TASK_ROWS 224
-#define TASK_COLUMNS 256
+#define TASK_COLUMNS 256 /* at most: a task takes whole panels */
 #define BLOCK_PITCH (DEPTH_BLOCK + 16) /* rows of a packed A spread over the sets of L1 */
 #define SUM_PITCH (TASK_COLUMNS + 16)  /* so do those of a sum that several depth blocks build up */
 #define THREAD_FLOATS (TASK_ROWS * (BLOCK_PITCH + SUM_PITCH))
@@ -20,7 +20,8 @@ typedef struct {
     float *c;
     const float *a, *b;
     const cnf_gemm *d;
-    int64_t rows, row_blocks, column_blocks, panels;
+    int64_t rows, columns; /* of a task */
+    int64_t row_blocks, column_blocks, panels;
     int64_t batches, b_batches; /* of the result; of B, where it is not broadcast */
     int64_t depth_blocks;
     float *packed;  /* [b_batches][panels][k][panel] */
@@ -36,7 +37,8 @@ static void plan(gemm_job *job, const cnf_gemm *d)
     }
     job->row_blocks = cnf_ceil_div(d->m, TASK_ROWS);
     job->rows = d->m > 0 ? cnf_ceil_div(d->m, job->row_blocks) : 0;
-    job->column_blocks = cnf_ceil_div(d->n, TASK_COLUMNS);
+    job->columns = TASK_COLUMNS / cnf_kernel->panel * cnf_kernel->panel;
+    job->column_blocks = cnf_ceil_div(d->n, job->columns);
     job->panels = cnf_ceil_div(d->n, cnf_kernel->panel);
     job->depth_blocks = cnf_ceil_div(d->k, DEPTH_BLOCK);
 }
@@ -140,11 +142,11 @@ static void gemm_task(const void *context, int64_t index, int thread)
     const gemm_job *job = context;
     const cnf_gemm *d = job->d;
     const int64_t width = cnf_kernel->panel;
-    const int64_t column = index % job->column_blocks * TASK_COLUMNS;
+    const int64_t column = index % job->column_blocks * job->columns;
     const int64_t row = index / job->column_blocks % job->row_blocks * job->rows;
     const int64_t batch = index / job->column_blocks / job->row_blocks;
     const int64_t rows = cnf_min(job->rows, d->m - row);
-    const int64_t columns = cnf_min(TASK_COLUMNS, d->n - column);
+    const int64_t columns = cnf_min(job->columns, d->n - column);
     const float *a = job->a + batch_offset(d, d->a_batch, batch) + row * d->a_row;
     const float *b = job->packed +
                      (b_number(d, batch) * job->panels + column / width) * d->k * width;
