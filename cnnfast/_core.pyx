@@ -8,8 +8,8 @@ No function here computes, broadcasts or allocates results: `cnnfast.functional`
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.pythread cimport PyThread_get_thread_ident
-from libc.stdint cimport int32_t, int64_t
-from libc.stdlib cimport free, realloc
+from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdlib cimport calloc, free, realloc
 
 import os
 import warnings
@@ -43,6 +43,7 @@ cdef extern from "cnnfast.h" nogil:
     cnf_status cnf_execute(int primitive, void *const *buffers, const void *descriptor)
     cnf_status cnf_replay(const cnf_call *calls, size_t count)
     int cnf_primitive_buffers(int primitive)
+    int cnf_primitive_written(int primitive)
     size_t cnf_primitive_descriptor_size(int primitive)
     const char *cnf_primitive_name(int primitive)
 
@@ -127,10 +128,14 @@ cdef cnp.ndarray allocate(int rank, cnp.npy_intp *shape, cnp.npy_intp *strides, 
     buffer.pointer = cnf_allocate(count * size if count > 0 else 1)
     if buffer.pointer == NULL:
         raise MemoryError(f"cannot allocate {count * size} bytes")
+    cdef type kind_of_array = _recording.unknown if is_recording() else None
     cdef cnp.ndarray array = cnp.PyArray_New(
-        cnp.ndarray, rank, shape, kind, strides, buffer.pointer, 0, cnp.NPY_ARRAY_WRITEABLE, None)
+        kind_of_array or cnp.ndarray, rank, shape, kind, strides, buffer.pointer, 0, cnp.NPY_ARRAY_WRITEABLE, None)
     cnp.set_array_base(array, buffer)
     return array
+
+
+_array_kinds = {"float32": cnp.NPY_FLOAT32, "int64": cnp.NPY_INT64, "uint8": cnp.NPY_UINT8}
 
 
 def empty(shape, str dtype="float32"):
@@ -143,8 +148,7 @@ def empty(shape, str dtype="float32"):
     for i in range(rank):
         sizes[i] = shape[i]
         count *= sizes[i]
-    cdef int kind = {"float32": cnp.NPY_FLOAT32, "int64": cnp.NPY_INT64, "uint8": cnp.NPY_UINT8}[dtype]
-    return allocate(rank, sizes, NULL, count, kind)
+    return allocate(rank, sizes, NULL, count, _array_kinds[dtype])
 
 
 def empty_image(cnp.npy_intp n, cnp.npy_intp c, cnp.npy_intp h, cnp.npy_intp w):
@@ -275,6 +279,10 @@ cdef class Recording:
     `replay` repeats the list on the same arrays. The recording keeps every array alive. It belongs
     to one instruction set, since weights are packed for it.
 
+    With `unknown`, a subclass of ndarray, it records without computing: inside, arrays are made of
+    that class, and what reads an array that was named to `add_unknown`, or anything that follows
+    from it, is appended but not run. `cnnfast.compile` makes a `Plan` of such a recording.
+
     Examples
     --------
     >>> import numpy as np
@@ -288,17 +296,21 @@ cdef class Recording:
     array([3., 0.], dtype=float32)
     """
 
-    cdef cnf_call *calls
+    cdef cnf_call *table
     cdef size_t count, room
     cdef list kept
+    cdef dict dependent
+    cdef type unknown
     cdef unsigned long owner
     cdef str isa
 
-    def __cinit__(self):
+    def __cinit__(self, type unknown=None):
         self.kept = []
+        self.dependent = {}
+        self.unknown = unknown
 
     def __dealloc__(self):
-        free(self.calls)
+        free(self.table)
 
     def __len__(self):
         return self.count
@@ -318,14 +330,44 @@ cdef class Recording:
     @property
     def names(self):
         """The primitives' names, in order."""
-        return [cnf_primitive_name(self.calls[i].primitive).decode() for i in range(self.count)]
+        return [cnf_primitive_name(self.table[i].primitive).decode() for i in range(self.count)]
+
+    @property
+    def calls(self):
+        """A list of (number, name, descriptor, operands, their addresses, how many are written).
+
+        An absent operand is None and has address 0; those written are the first.
+        """
+        cdef list result = []
+        for i in range(self.count):
+            number = self.table[i].primitive
+            addresses = tuple([<size_t>self.table[i].buffers[k]
+                               for k in range(cnf_primitive_buffers(number))])
+            result.append((number, cnf_primitive_name(number).decode(), *self.kept[i], addresses,
+                           cnf_primitive_written(number)))
+        return result
+
+    def add_unknown(self, cnp.ndarray x not None):
+        """Say that the values of x come later: what is computed from them is listed and not run."""
+        self.dependent[id(memory_of(x))] = memory_of(x)
+
+    def is_unknown(self, cnp.ndarray x not None):
+        """Whether the memory of x holds anything that is computed from unknown values."""
+        return id(memory_of(x)) in self.dependent
+
+    def truncate(self, size_t count):
+        """Forget all calls but the first `count`."""
+        self.count = min(count, self.count)
+        del self.kept[self.count:]
 
     def replay(self):
         """Run the whole list again, without the GIL."""
         cdef cnf_status status
         self.expect_isa()
+        if self.unknown is not None:
+            raise RuntimeError("a recording of unknown values is for a Plan, not for replay")
         with nogil:
-            status = cnf_replay(self.calls, self.count)
+            status = cnf_replay(self.table, self.count)
         check(status, "replay")
 
     cdef int expect_isa(self) except -1:
@@ -333,6 +375,21 @@ cdef class Recording:
             raise RuntimeError(f"this was recorded with {self.isa} and cannot go on with {isa()}: "
                                "weights are packed for one instruction set")
         return 0
+
+    cdef bint defers(self, int primitive, tuple arrays):
+        """Whether a call reads unknown values; then what it writes is unknown, too."""
+        cdef Py_ssize_t i
+        if self.unknown is None:
+            return False
+        for i in range(len(arrays)):
+            if arrays[i] is not None and self.is_unknown(arrays[i]):
+                break
+        else:
+            return False
+        for i in range(min(len(arrays), cnf_primitive_written(primitive))):
+            if arrays[i] is not None:
+                self.add_unknown(arrays[i])
+        return True
 
     cdef int append(self, int primitive, void **buffers, const void *descriptor, tuple arrays) except -1:
         cdef size_t room
@@ -343,11 +400,11 @@ cdef class Recording:
             <const char *>descriptor, cnf_primitive_descriptor_size(primitive))
         if self.count == self.room:
             room = 2 * self.room + 16
-            grown = realloc(self.calls, room * sizeof(cnf_call))
+            grown = realloc(self.table, room * sizeof(cnf_call))
             if grown == NULL:
                 raise MemoryError("cannot grow the recording")
-            self.calls, self.room = <cnf_call *>grown, room
-        cdef cnf_call *call = &self.calls[self.count]
+            self.table, self.room = <cnf_call *>grown, room
+        cdef cnf_call *call = &self.table[self.count]
         call.primitive = primitive
         for i in range(cnf_primitive_buffers(primitive)):
             call.buffers[i] = buffers[i]
@@ -357,12 +414,26 @@ cdef class Recording:
         return 0
 
 
+cdef cnp.ndarray memory_of(cnp.ndarray x):
+    """The array that owns the memory of x."""
+    base = cnp.get_array_base(x)
+    while isinstance(base, cnp.ndarray):
+        x = base
+        base = cnp.get_array_base(x)
+    return x
+
+
 cdef Recording _recording = None
 
 
 cpdef bint is_recording():
     """Whether the primitives of the calling thread are being recorded."""
     return _recording is not None and _recording.owner == PyThread_get_thread_ident()
+
+
+cpdef bint is_replayed():
+    """Whether they are recorded to be repeated on the same arrays, whose values may change."""
+    return is_recording() and _recording.unknown is None
 
 
 cdef int check(cnf_status status, str what) except -1:
@@ -385,9 +456,10 @@ cdef int issue(int primitive, tuple arrays, const void *descriptor) except -1:
                           f"{cnf_primitive_buffers(primitive)} operands, got {count}")
     for i in range(count):
         buffers[i] = NULL if arrays[i] is None else cnp.PyArray_DATA(<cnp.ndarray>arrays[i])
-    with nogil:
-        status = cnf_execute(primitive, buffers, descriptor)
-    check(status, cnf_primitive_name(primitive).decode())
+    if not is_recording() or not _recording.defers(primitive, arrays):
+        with nogil:
+            status = cnf_execute(primitive, buffers, descriptor)
+        check(status, cnf_primitive_name(primitive).decode())
     if is_recording():
         _recording.append(primitive, buffers, descriptor, arrays)
     return 0
@@ -406,3 +478,4 @@ include "binding/softmax.pxi"
 include "binding/dropout.pxi"
 include "binding/index.pxi"
 include "binding/optim.pxi"
+include "binding/plan.pxi"

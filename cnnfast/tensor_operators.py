@@ -233,8 +233,10 @@ class TensorOperators(TensorMethods):
 
     def type(self: Any, dtype: Any) -> Tensor:
         """Return the elements in another dtype (floats are float32), itself where it is that."""
-        from .tensor import as_tensor
+        from .tensor import as_float, as_tensor
 
+        if np.dtype(dtype).kind == "f":
+            return as_float(self)
         return self if self.dtype == np.dtype(dtype) else as_tensor(self.array, dtype)
 
     def float(self: Any) -> Tensor:

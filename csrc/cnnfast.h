@@ -43,7 +43,7 @@ size_t cnf_pitch(size_t channels);            /* the pixel pitch that the engine
 /* ---- primitives -------------------------------------------------------------------------- */
 
 typedef enum {
-#define PRIMITIVE(name, descriptor, buffers, scratch) cnf_id_##name,
+#define PRIMITIVE(name, descriptor, buffers, written, scratch) cnf_id_##name,
 #include "plan/primitives.def"
 #undef PRIMITIVE
     cnf_primitive_count
@@ -54,6 +54,7 @@ typedef enum {
 /* Run one primitive now. `buffers` holds its operands in the order of its C function. */
 cnf_status cnf_execute(int primitive, void *const *buffers, const void *descriptor);
 int cnf_primitive_buffers(int primitive);
+int cnf_primitive_written(int primitive); /* no buffer but the first so many is written */
 size_t cnf_primitive_descriptor_size(int primitive);
 const char *cnf_primitive_name(int primitive);
 
@@ -66,6 +67,45 @@ typedef struct {
 
 /* Run `count` recorded calls in order; stops at the first that fails. */
 cnf_status cnf_replay(const cnf_call *calls, size_t count);
+
+/* ---- plans ------------------------------------------------------------------------------- */
+
+/* A recorded call whose operand k stands `offset[k]` bytes from base number `base[k]`. */
+typedef struct {
+    int primitive;
+    int32_t base[CNF_MAX_BUFFERS];
+    int64_t offset[CNF_MAX_BUFFERS];
+    const void *descriptor;
+} cnf_plan_call;
+
+enum {
+    CNF_BASE_NONE,  /* address 0: the offset is the address of a constant, or 0 for no operand */
+    CNF_BASE_ARENA, /* `arena` bytes that live as long as one run */
+    CNF_BASE_FIRST  /* what the caller brings: inputs and outputs */
+};
+
+typedef struct {
+    const cnf_plan_call *calls;
+    size_t count;
+    size_t arena;
+    uint64_t scratch; /* 0 at first; cnf_plan_run's own */
+} cnf_plan;
+
+/* Memory for the runs of some plans: as many blocks wait as calls may overlap without allocating. */
+#define CNF_WORKSPACE_BLOCKS 8
+typedef struct {
+    void *block[CNF_WORKSPACE_BLOCKS];
+} cnf_workspace;
+
+void *cnf_workspace_take(cnf_workspace *workspace, size_t bytes); /* NULL: no memory */
+void cnf_workspace_give(cnf_workspace *workspace, void *block);
+void cnf_workspace_clear(cnf_workspace *workspace); /* gives waiting blocks back to the system */
+
+/* Run a plan on at most `threads` threads (0: the usual count). `bases` has room for CNF_BASE_FIRST
+ * entries before the caller's own. Several threads may run one plan with one workspace. `started`,
+ * unless NULL, takes count + 1 times in seconds: when each call began and when the last ended. */
+cnf_status cnf_plan_run(cnf_plan *plan, cnf_workspace *workspace, void **bases, int threads,
+                        double *started);
 
 /* ---- element-wise ------------------------------------------------------------------------ */
 

@@ -30,16 +30,16 @@ def packed_weight(
 ) -> np.ndarray:
     """Return `array` (O, I, kh, kw), the weight's, in the kernel's order; packed once a version.
 
-    A recording packs for itself: the weight may have another value when it is replayed.
+    What is replayed packs for itself: the weight may have another value by then.
     """
     key = ("conv2d", array.shape, attributes, backward, algorithm, _core.isa())
     version = weight.version_counter[0]
     found = weight.packed.get(key)
-    if found is not None and found[0] == version and not _core.is_recording():
+    if found is not None and found[0] == version and not _core.is_replayed():
         return found[1]
     packed = _core.empty((_core.conv2d_packed_size(array.shape, *attributes, backward, algorithm),))
     _core.conv2d_pack(packed, array, *attributes, backward, algorithm)
-    if not _core.is_recording():
+    if not _core.is_replayed():
         weight.packed[key] = (version, packed)
     return packed
 

@@ -17,6 +17,10 @@ cnf_cpu_features cnf_detect_cpu(void);
 unsigned cnf_denormals_flush(void);
 void cnf_denormals_restore(unsigned mode);
 
+/* memory.c: aligned memory from the system, past the pool: huge pages where it is large. */
+void *cnf_memory_take(size_t bytes);
+void cnf_memory_return(void *memory);
+
 /* threads.c: one call into the engine fixes its thread count and floating-point mode. */
 typedef struct {
     unsigned denormals;
@@ -24,6 +28,7 @@ typedef struct {
 } cnf_call_scope;
 cnf_call_scope cnf_enter(void);
 void cnf_leave(cnf_call_scope scope);
+void cnf_limit_threads(int most); /* of the running call; 0: no limit */
 int cnf_threads(void); /* of the running call: sizes per-thread scratch */
 
 /* Run task(context, i, thread) for i in [0, tasks); `thread` < cnf_threads() picks scratch.

@@ -54,9 +54,8 @@ static int class_of(size_t bytes)
     return size_class;
 }
 
-static block *from_system(int size_class)
+void *cnf_memory_take(size_t bytes)
 {
-    size_t bytes = class_bytes(size_class) + CNF_CACHE_LINE;
     size_t alignment = bytes >= HUGE_PAGE ? HUGE_PAGE : CNF_CACHE_LINE;
     void *memory = NULL;
     if (posix_memalign(&memory, alignment, bytes) != 0)
@@ -65,8 +64,16 @@ static block *from_system(int size_class)
     if (bytes >= HUGE_PAGE)
         madvise(memory, bytes, MADV_HUGEPAGE);
 #endif
-    block *taken = memory;
-    taken->size_class = size_class;
+    return memory;
+}
+
+void cnf_memory_return(void *memory) { free(memory); }
+
+static block *from_system(int size_class)
+{
+    block *taken = cnf_memory_take(class_bytes(size_class) + CNF_CACHE_LINE);
+    if (taken)
+        taken->size_class = size_class;
     return taken;
 }
 

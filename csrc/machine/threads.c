@@ -153,6 +153,12 @@ void cnf_leave(cnf_call_scope scope)
     cnf_denormals_restore(scope.denormals);
 }
 
+void cnf_limit_threads(int most)
+{
+    if (most > 0 && most < call_threads)
+        call_threads = most;
+}
+
 int cnf_threads(void) { return call_threads ? call_threads : cnf_get_threads(); }
 
 #ifdef _OPENMP

@@ -1,8 +1,9 @@
 /* primitives.c: the table of primitives and the one door through which they run.
  *
  * Expands primitives.def into adapters of one shape. `cnf_execute` is what the binding calls for
- * an eager operation; `cnf_replay` runs a recorded list of the same calls. */
-#include "../cnnfast.h"
+ * an eager operation; `cnf_replay` runs a recorded list of the same calls. plan.c runs them, too. */
+#include "primitives.h"
+
 #include "../machine/machine.h"
 #include "../ops/ops.h"
 
@@ -17,7 +18,7 @@
 
 #define cnf_no_scratch(descriptor) ((void)(descriptor), (size_t)0)
 
-#define PRIMITIVE(name, descriptor_type, buffers, scratch)                                      \
+#define PRIMITIVE(name, descriptor_type, buffers, written, scratch)                             \
     static cnf_status run_##name(void *const *b, const void *descriptor, void *scratch_memory)  \
     {                                                                                           \
         return CALL_##buffers(cnf_##name, b, (const descriptor_type *)descriptor,               \
@@ -32,28 +33,40 @@
 
 static const struct {
     const char *name;
-    int buffers;
+    int buffers, written;
     size_t descriptor_size;
     cnf_status (*run)(void *const *, const void *, void *);
     size_t (*scratch)(const void *);
 } primitives[] = {
-#define PRIMITIVE(name, descriptor_type, buffers, scratch)                                      \
-    {#name, buffers, sizeof(descriptor_type), run_##name, scratch_##name},
+#define PRIMITIVE(name, descriptor_type, buffers, written, scratch)                             \
+    {#name, buffers, written, sizeof(descriptor_type), run_##name, scratch_##name},
 #include "primitives.def"
 #undef PRIMITIVE
 };
 
 int cnf_primitive_buffers(int primitive) { return primitives[primitive].buffers; }
+int cnf_primitive_written(int primitive) { return primitives[primitive].written; }
 size_t cnf_primitive_descriptor_size(int primitive) { return primitives[primitive].descriptor_size; }
 const char *cnf_primitive_name(int primitive) { return primitives[primitive].name; }
+
+size_t cnf_primitive_scratch(int primitive, const void *descriptor)
+{
+    return primitives[primitive].scratch(descriptor);
+}
+
+cnf_status cnf_primitive_run(int primitive, void *const *buffers, const void *descriptor,
+                             void *scratch)
+{
+    return primitives[primitive].run(buffers, descriptor, scratch);
+}
 
 static cnf_status run(int primitive, void *const *buffers, const void *descriptor)
 {
     void *scratch = NULL;
-    size_t bytes = primitives[primitive].scratch(descriptor);
+    size_t bytes = cnf_primitive_scratch(primitive, descriptor);
     if (bytes > 0 && !(scratch = cnf_allocate(bytes)))
         return CNF_OUT_OF_MEMORY;
-    cnf_status status = primitives[primitive].run(buffers, descriptor, scratch);
+    cnf_status status = cnf_primitive_run(primitive, buffers, descriptor, scratch);
     cnf_release(scratch);
     return status;
 }

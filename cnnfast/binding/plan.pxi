@@ -1,0 +1,177 @@
+# Plans: recorded primitives whose operands lie in one arena, for any number of threads at once.
+
+cdef extern from "cnnfast.h" nogil:
+    ctypedef struct cnf_plan_call:
+        int primitive
+        int32_t base[8]
+        int64_t offset[8]
+        const void *descriptor
+    enum: CNF_BASE_FIRST
+    ctypedef struct cnf_plan:
+        const cnf_plan_call *calls
+        size_t count
+        size_t arena
+        uint64_t scratch
+    ctypedef struct cnf_workspace:
+        void *block[8]
+    void cnf_workspace_clear(cnf_workspace *workspace)
+    cnf_status cnf_plan_run(cnf_plan *plan, cnf_workspace *workspace, void **bases, int threads,
+                            double *started)
+
+
+cdef enum:
+    MOST_ENDS = 120  # inputs and outputs of one plan: what `run` keeps on the C stack
+
+
+cdef class Workspace:
+    """The memory in which plans run: grows to what the largest needs, one block a call at once."""
+
+    cdef cnf_workspace blocks
+
+    def __dealloc__(self):
+        cnf_workspace_clear(&self.blocks)
+
+    def clear(self):
+        """Give the memory that no call is using back to the system."""
+        cnf_workspace_clear(&self.blocks)
+
+
+cdef struct End:  # what an input must be, or an output will be
+    int kind, rank
+    cnp.npy_intp shape[8]
+
+
+cdef class Plan:
+    """A list of primitives on arrays of fixed shapes, run in one call without the GIL.
+
+    Parameters
+    ----------
+    calls : list of (number, descriptor, bases, offsets)
+        Number and descriptor as in `Recording.calls`; for each operand the number of its base and
+        its offset from there in bytes. Base 0 is address 0 (constants, absent operands), base 1 the
+        arena, then come the inputs and the outputs.
+    arena : int
+        Bytes of the arena.
+    inputs, outputs : tuple of (shape, dtype)
+        All are C-contiguous.
+    constants : object
+        Kept alive.
+    workspace : Workspace
+        May be shared with other plans.
+    threads : int
+        At most so many; 0 for the usual number.
+    """
+
+    cdef cnf_plan plan
+    cdef End *ends
+    cdef Py_ssize_t inputs, outputs
+    cdef list kept
+    cdef Workspace workspace
+    cdef int threads
+    cdef const char *isa
+
+    def __init__(self, list calls not None, size_t arena, tuple inputs not None,
+                 tuple outputs not None, constants, Workspace workspace not None, int threads=0):
+        cdef cnf_plan_call *call
+        cdef Py_ssize_t i, k
+        cdef bytes descriptor
+        if len(inputs) + len(outputs) > MOST_ENDS:
+            raise ValueError(f"a plan has at most {MOST_ENDS} inputs and outputs, got "
+                             f"{len(inputs)} and {len(outputs)}")
+        self.kept = [calls, constants]
+        self.workspace, self.threads, self.isa = workspace, threads, cnf_isa_name()
+        self.plan.arena, self.plan.count = arena, len(calls)
+        call = <cnf_plan_call *>calloc(max(len(calls), 1), sizeof(cnf_plan_call))
+        self.plan.calls = call
+        self.ends = <End *>calloc(len(inputs) + len(outputs) + 1, sizeof(End))
+        if call == NULL or self.ends == NULL:
+            raise MemoryError(f"cannot allocate a plan of {len(calls)} calls")
+        for i in range(len(calls)):
+            number, descriptor, bases, offsets = calls[i]
+            call[i].primitive = number
+            call[i].descriptor = PyBytes_AS_STRING(descriptor)
+            for k in range(len(bases)):
+                if bases[k] >= CNF_BASE_FIRST + len(inputs) + len(outputs):
+                    raise ValueError(f"call {i}: there is no base {bases[k]}")
+                call[i].base[k], call[i].offset[k] = bases[k], offsets[k]
+        self.inputs, self.outputs = len(inputs), len(outputs)
+        for i, (shape, dtype) in enumerate(inputs + outputs):
+            fill_end(&self.ends[i], shape, dtype)
+
+    def __dealloc__(self):
+        free(<void *>self.plan.calls)
+        free(self.ends)
+
+    def __len__(self):
+        return self.plan.count
+
+    @property
+    def arena(self):
+        """Bytes of the arena."""
+        return self.plan.arena
+
+    def run(self, tuple arrays not None):
+        """Return the list of outputs; None where the arrays or the instruction set are not the plan's."""
+        return self.run_timed(arrays, NULL)
+
+    def profile(self, tuple arrays not None):
+        """Return the outputs and count + 1 times in seconds: when each call began, the last ended."""
+        cdef cnp.ndarray times = empty((2 * (self.plan.count + 1),))  # doubles in pairs of floats
+        outputs = self.run_timed(arrays, <double *>cnp.PyArray_DATA(times))
+        return outputs, times.view("float64")
+
+    cdef list run_timed(self, tuple arrays, double *started):
+        cdef void *bases[MOST_ENDS + 2]
+        cdef Py_ssize_t i
+        cdef cnf_status status
+        cdef list results
+        cdef cnp.ndarray array
+        if len(arrays) != self.inputs or self.isa != cnf_isa_name():
+            return None
+        for i in range(self.inputs):
+            if not fits(&self.ends[i], arrays[i]):
+                return None
+            bases[CNF_BASE_FIRST + i] = cnp.PyArray_DATA(<cnp.ndarray>arrays[i])
+        results = []
+        for i in range(self.inputs, self.inputs + self.outputs):
+            array = empty_end(&self.ends[i])
+            bases[CNF_BASE_FIRST + i] = cnp.PyArray_DATA(array)
+            results.append(array)
+        with nogil:
+            status = cnf_plan_run(&self.plan, &self.workspace.blocks, bases, self.threads, started)
+        check(status, "compiled model")
+        return results
+
+
+cdef int fill_end(End *end, tuple shape, str dtype) except -1:
+    cdef int axis
+    if len(shape) > CNF_MAX_RANK:
+        raise ValueError(f"at most {CNF_MAX_RANK} axes are supported, got shape {shape}")
+    end.kind, end.rank = _array_kinds[dtype], len(shape)
+    for axis in range(end.rank):
+        end.shape[axis] = shape[axis]
+    return 0
+
+
+cdef bint fits(End *end, x) noexcept:
+    """Whether x is the array that the plan reads: type, shape, C-contiguous."""
+    cdef cnp.ndarray array
+    cdef int axis
+    if not isinstance(x, cnp.ndarray):
+        return False
+    array = x
+    if (cnp.PyArray_TYPE(array) != end.kind or array.ndim != end.rank
+            or not cnp.PyArray_ISCARRAY_RO(array)):
+        return False
+    for axis in range(end.rank):
+        if array.shape[axis] != end.shape[axis]:
+            return False
+    return True
+
+
+cdef cnp.ndarray empty_end(End *end):
+    cdef size_t count = 1
+    cdef int axis
+    for axis in range(end.rank):
+        count *= end.shape[axis]
+    return allocate(end.rank, end.shape, NULL, count, end.kind)

@@ -1,0 +1,222 @@
+"""From a recording to a plan: which buffer lies where, for how long, and what is constant.
+
+`make_plan` runs a function on arrays without values, so that every primitive that depends on the
+input is written down and every other (packing a weight) is computed at once. What is written down
+becomes a `_core.Plan`: constants at their addresses, inputs and outputs in the caller's arrays,
+everything between in one arena, placed by size and lifetime.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .. import _core
+from ..autograd import no_grad
+from ..tensor import Tensor
+from .unknown import DataDependent, Unknown, unknown
+
+__all__ = ["Signature", "make_plan", "recording_lock"]
+
+Signature = tuple[tuple[tuple[int, ...], str], ...]
+"""Shape and dtype of each array."""
+Function = Callable[..., Sequence[Tensor]]
+
+recording_lock = threading.RLock()
+"""Only one recording at a time can be in progress."""
+
+_ALIGNMENT = 64  # a cache line, as cnf_allocate's
+_NONE, _ARENA, _FIRST = 0, 1, 2  # cnnfast.h: CNF_BASE_*
+# Primitives whose output may lie over an input: the positions of those inputs.
+_IN_PLACE = {"unary_forward": (1,), "binary_forward": (1, 2), "ternary_forward": (1, 2, 3)}
+
+Call = tuple[int, str, bytes, tuple[np.ndarray | None, ...], tuple[int, ...], int]
+
+
+@dataclass
+class _Slot:
+    """Bytes of the arena that are in use from call `first` to call `last`."""
+
+    size: int
+    first: int
+    last: int
+    offset: int = 0
+
+
+def memory_of(array: np.ndarray) -> np.ndarray:
+    """Return the array that owns the memory of `array`."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+def make_plan(
+    function: Function,
+    inputs: Signature,
+    workspace: _core.Workspace,
+    threads: int = 0,
+) -> _core.Plan:
+    """Return the plan of ``function(*tensors) -> tensors`` for inputs of these shapes and types.
+
+    Parameters
+    ----------
+    function : callable
+        Called once, on Tensors without values. What it computes must follow from shapes alone.
+    inputs : tuple of (shape, dtype)
+    workspace : Workspace
+        Memory in which the plan runs.
+    threads : int
+        At most so many; 0 for the usual number.
+
+    Raises
+    ------
+    DataDependent
+        Where the function looks at values.
+    """
+    arrays = [unknown(shape, dtype) for shape, dtype in inputs]
+    recording = _core.Recording(Unknown)
+    for array in arrays:
+        recording.add_unknown(array)
+    with recording_lock, no_grad(), recording:
+        results = function(*(Tensor.wrap(array) for array in arrays))
+        outputs = _outputs(recording, arrays, [result.array for result in results])
+    return plan_of(recording, arrays, outputs, workspace, threads)
+
+
+def _outputs(
+    recording: _core.Recording, inputs: list[np.ndarray], results: list[np.ndarray]
+) -> list[np.ndarray]:
+    """Return the results, each as a dense array with memory of its own."""
+    taken = {id(memory_of(array)) for array in inputs}
+    outputs = []
+    for array in results:
+        memory = memory_of(array)
+        dense = array.flags.c_contiguous and array.nbytes == memory.nbytes
+        if not dense or id(memory) in taken or not recording.is_unknown(array):
+            if array.dtype != np.float32:
+                raise DataDependent(f"a result is a view of {array.dtype} numbers of another")
+            copy = _core.empty(array.shape)
+            recording.add_unknown(copy)
+            _core.copy(copy, array)
+            array, memory = copy, copy
+        taken.add(id(memory))
+        outputs.append(array)
+    return outputs
+
+
+def plan_of(
+    recording: _core.Recording,
+    inputs: list[np.ndarray],
+    outputs: list[np.ndarray],
+    workspace: _core.Workspace,
+    threads: int,
+) -> _core.Plan:
+    """Return the plan of what `recording` wrote down between `inputs` and `outputs`."""
+    calls = [
+        call for call in recording.calls
+        if any(a is not None and recording.is_unknown(a) for a in call[3][: call[5]])
+    ]
+    ends = {
+        id(memory_of(array)): (_FIRST + i, _address(memory_of(array)))
+        for i, array in enumerate((*inputs, *outputs))
+    }
+    slots = _lifetimes(recording, calls, ends)
+    _share(calls, slots)
+    arena = _place(list({id(slot): slot for slot in slots.values()}.values()))
+    constants: list[np.ndarray] = []
+    rows = []
+    for number, _, descriptor, arrays, addresses, _ in calls:
+        bases, offsets = [], []
+        for array, address in zip(arrays, addresses, strict=True):
+            memory = None if array is None else memory_of(array)
+            if memory is None:
+                base, offset = _NONE, 0
+            elif id(memory) in ends:
+                base, start = ends[id(memory)]
+                offset = address - start
+            elif id(memory) in slots:
+                base = _ARENA
+                offset = slots[id(memory)].offset + address - _address(memory)
+            else:
+                base, offset = _NONE, address
+                constants.append(memory)
+            bases.append(base)
+            offsets.append(offset)
+        rows.append((number, descriptor, tuple(bases), tuple(offsets)))
+    return _core.Plan(
+        rows, arena, signature_of(inputs), signature_of(outputs), constants, workspace, threads
+    )
+
+
+def signature_of(arrays: Sequence[np.ndarray]) -> Signature:
+    """Return shape and dtype of each array."""
+    return tuple((array.shape, array.dtype.name) for array in arrays)
+
+
+def _address(array: np.ndarray) -> int:
+    return int(np.lib.array_utils.byte_bounds(array)[0])
+
+
+def _lifetimes(
+    recording: _core.Recording, calls: list[Call], ends: dict[int, tuple[int, int]]
+) -> dict[int, _Slot]:
+    """Return by the id of its memory each buffer between the ends, with its first and last use."""
+    slots: dict[int, _Slot] = {}
+    for i, call in enumerate(calls):
+        for array in call[3]:
+            if array is None or not recording.is_unknown(array):
+                continue
+            memory = memory_of(array)
+            if id(memory) in ends:
+                continue
+            if id(memory) not in slots:
+                low, high = np.lib.array_utils.byte_bounds(memory)
+                size = -(-int(high - low) // _ALIGNMENT) * _ALIGNMENT
+                slots[id(memory)] = _Slot(size, i, i)
+            slots[id(memory)].last = i
+    return slots
+
+
+def _share(calls: list[Call], slots: dict[int, _Slot]) -> None:
+    """Let a result lie over an operand that nobody reads afterwards, where a primitive allows."""
+    for i, (_, name, _, arrays, _, _) in enumerate(calls):
+        y = arrays[0]
+        for position in _IN_PLACE.get(name, ()):
+            x = arrays[position]
+            assert x is not None and y is not None
+            to, source = slots.get(id(memory_of(y))), slots.get(id(memory_of(x)))
+            if to is None or source is None or to is source:
+                continue
+            if to.first == i == source.last and _same_layout(x, y):
+                slots[id(memory_of(y))] = source
+                source.last = to.last
+                break
+
+
+def _same_layout(x: np.ndarray, y: np.ndarray) -> bool:
+    """Whether both are all of their memory, in the same order."""
+    return (
+        x.shape == y.shape and x.strides == y.strides
+        and memory_of(x).nbytes == x.nbytes and memory_of(y).nbytes == y.nbytes
+    )
+
+
+def _place(slots: list[_Slot]) -> int:
+    """Give each slot its offset, largest first, in the tightest gap; return the arena's size."""
+    placed: list[_Slot] = []
+    for slot in sorted(slots, key=lambda slot: -slot.size):
+        best, best_gap, end = -1, None, 0
+        for other in placed:  # in order of offset
+            if other.last < slot.first or slot.last < other.first:
+                continue
+            gap = other.offset - end
+            if gap >= slot.size and (best_gap is None or gap < best_gap):
+                best, best_gap = end, gap
+            end = max(end, other.offset + other.size)
+        slot.offset = best if best_gap is not None else end
+        placed.append(slot)
+        placed.sort(key=lambda slot: slot.offset)
+    return max((slot.offset + slot.size for slot in placed), default=0)
