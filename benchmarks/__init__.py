@@ -2,7 +2,8 @@
 
 One list of cases (cases.py) runs on every contestant (contestants/), interleaved (timing.py),
 beside what the machine can do (probe.py); the measures are printed (table.py), appended to results/
-(records.py) and turned into the README's table and a plot (report.py).
+(records.py), turned into the README's table and a plot (report.py) and held against goals
+(verdict.py).
 """
 
 from __future__ import annotations

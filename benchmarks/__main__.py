@@ -20,7 +20,7 @@ from cnnfast import _core
 
 from . import importing, probe, records, report
 from .cases import SUITES, Case, all_cases
-from .contestants import Contestant, label, line_up
+from .contestants import NAMES, Contestant, Row, label, line_up
 from .contestants.engine import restored
 from .table import findings, table
 from .timing import Timed, interleave
@@ -28,7 +28,12 @@ from .timing import Timed, interleave
 PATIENCE = 60.0
 """Seconds: a contestant sits a case out if one call would take longer."""
 
-NAMES = ("cnnfast", "cnnfast-direct", "torch", "numpy-blas", "numpy")
+SECONDS = 1.7
+"""Budget of a case."""
+
+SUITES_HELP = (
+    f"of {', '.join(SUITES)}; all by default, of the layers then the ResNets' at one or two batches"
+)
 
 
 def _number(kind: type[int] | type[float], least: float) -> Callable[[str], float]:
@@ -48,12 +53,12 @@ def _parser() -> argparse.ArgumentParser:
     isas = _core.cpu_info()["isas"]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     add = parser.add_argument
-    add("suites", nargs="*", metavar="SUITE", help=f"of {', '.join(SUITES)}; all by default")
+    add("suites", nargs="*", metavar="SUITE", help=SUITES_HELP)
     add("--threads", type=_number(int, 1), help="for every contestant (what cnnfast would use)")
     add("--isa", choices=[*isas, "all"], help="for cnnfast (all but generic)")
     add("--filter", default="", metavar="TEXT", help="only cases whose name contains TEXT")
     add("--skip", action="append", default=[], choices=NAMES, help="leave a contestant out")
-    add("--budget", type=_number(float, 0), default=240, metavar="SECONDS", help="in all (240)")
+    add("--budget", type=_number(float, 0), metavar="SECONDS", help=f"in all ({SECONDS:g} a case)")
     add("--rounds", type=_number(int, 1), default=3, help="turns of each contestant (3)")
     add("--json", action="store_true", help="print the records instead of the table")
     add("--output", type=Path, metavar="FILE", help="records go here (results/<machine>.jsonl)")
@@ -67,7 +72,7 @@ def _remark(text: str) -> None:
 
 
 def choose_cases(suites: Sequence[str], text: str) -> list[Case]:
-    """Return the cases of `suites` (all where empty) whose name contains `text`.
+    """Return the cases of `suites` (the everyday ones of all where empty) with `text` in the name.
 
     Raises
     ------
@@ -78,7 +83,8 @@ def choose_cases(suites: Sequence[str], text: str) -> list[Case]:
     if unknown:
         raise ValueError(f"no suite is named {unknown[0]!r}; there are {', '.join(SUITES)}")
     wanted = suites or SUITES
-    chosen = [case for case in all_cases() if case.suite in wanted and text in case.name]
+    cases = [case for case in all_cases() if case.suite in wanted and (suites or case.everyday)]
+    chosen = [case for case in cases if text in case.name]
     if not chosen:
         raise ValueError(f"no case of {', '.join(wanted)} has {text!r} in its name")
     return chosen
@@ -118,8 +124,15 @@ def run_case(
         entered.append(one)
     interleave(timed, budget, rounds)
     return [
-        records.measure(case, one, each.samples) for one, each in zip(entered, timed, strict=True)
+        records.measure(case, one, _each(clocked))
+        for one, clocked in zip(entered, timed, strict=True)
     ]
+
+
+def _each(timed: Timed) -> list[float]:
+    """Seconds for one call of the operation, of which a row holds several."""
+    length = timed.run.length if isinstance(timed.run, Row) else 1
+    return [sample / length for sample in timed.samples]
 
 
 def _run_all(
@@ -127,7 +140,7 @@ def _run_all(
 ) -> list[records.Measure]:
     """Time all cases; Ctrl-C ends the list early."""
     measures: list[records.Measure] = []
-    share = options.budget / len(cases)
+    share = SECONDS if options.budget is None else options.budget / len(cases)
     try:
         with restored():
             for case in tqdm(cases, unit="case", file=sys.stderr, disable=None):

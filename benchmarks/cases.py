@@ -10,9 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
-from .layers import Convolution, mobilenet_depthwise, resnet18, resnets
+from . import layers as nets
+from .layers import Convolution
 
 SUITES = ("layers", "gemm", "memory", "steps", "import")
 
@@ -24,6 +26,10 @@ GEMM_SIZES = (
     (8 * 7 * 7, 512, 2048),
 )
 LINEAR_SIZES = ((64, 4096, 4096), (1, 4096, 4096))  # VGG's and AlexNet's hidden layer
+
+BATCHES = (1, 8, 64)
+MOST_BYTES = 2**28
+"""A convolution's images, weight and result together: 268 MB, so that a run takes minutes."""
 
 IMAGES = (64, 64, 56, 56)
 """51 MB in float32: more than the caches hold, so that main memory is what counts."""
@@ -49,6 +55,8 @@ class Case:
         Bytes that must move between memory and the core at least, where they bound the speed.
     count : int
         How often the layer occurs in the networks that it is taken from.
+    everyday : bool
+        Whether a run of all suites includes it; a run of its suite does in any case.
     """
 
     name: str
@@ -58,21 +66,24 @@ class Case:
     flops: int = 0
     bytes: int = 0
     count: int = 1
+    everyday: bool = True
 
 
 def layer_cases() -> Iterator[Case]:
-    """Each distinct convolution of the ResNets: forward at batch 1 and 8, gradients at batch 8."""
-    gradients = (("conv2d_backward_input", 8), ("conv2d_backward_weight", 8))
-    for kind, batch in (("conv2d_forward", 1), ("conv2d_forward", 8), *gradients):
-        for layer, count in resnets().items():
-            if kind == "conv2d_backward_input" and layer.channels == 3:
+    """Each distinct convolution of all networks, forward and both gradients, at each batch.
+
+    Images that with the weight and the result take more than `MOST_BYTES` are left out. A run of
+    all suites takes the ResNets only: forward at batch 1 and 8, gradients at batch 8.
+    """
+    everyday = nets.resnets()
+    for kind in ("conv2d_forward", "conv2d_backward_input", "conv2d_backward_weight"):
+        for batch, (layer, count) in product(BATCHES, nets.all_layers().items()):
+            flops, moved = layer.flops(batch), layer.bytes(batch)
+            if moved > MOST_BYTES or (kind == "conv2d_backward_input" and layer.channels <= 3):
                 continue  # no training step asks for the gradient of its images
-            name, flops, moved = (
-                f"{kind} {layer} batch {batch}",
-                layer.flops(batch),
-                layer.bytes(batch),
-            )
-            yield Case(name, "layers", kind, (layer, batch), flops, moved, count)
+            known = layer in everyday and (batch == 8 or (kind, batch) == ("conv2d_forward", 1))
+            name, count = f"{kind} {layer} batch {batch}", everyday[layer] if known else count
+            yield Case(name, "layers", kind, (layer, batch), flops, moved, count, known)
 
 
 def gemm_cases() -> Iterator[Case]:
@@ -86,8 +97,8 @@ def gemm_cases() -> Iterator[Case]:
 
 def memory_cases() -> Iterator[Case]:
     """Operations that wait for memory; arrays as they pass: read x, write y and so on."""
-    for layer in mobilenet_depthwise():
-        name, flops, moved = f"depthwise {layer} batch 8", layer.flops(8), layer.bytes(8)
+    for layer in nets.mobilenet_depthwise():
+        name, flops, moved = f"{layer} batch 8", layer.flops(8), layer.bytes(8)
         yield Case(name, "memory", "conv2d_forward", (layer, 8), flops, moved)
     count = math.prod(IMAGES)
     shape = "x".join(map(str, IMAGES))
@@ -112,15 +123,6 @@ def memory_cases() -> Iterator[Case]:
     yield Case(f"adam {weights}", "memory", "adam", (weights,), 14 * weights, 28 * weights)
 
 
-def cifar_layers() -> list[Convolution]:
-    """ResNet-18's convolutions in its CIFAR form: one 3x3 first, and 32x32 instead of 56x56."""
-    shrunk = [
-        Convolution(c.channels, c.size * 32 // 56, c.out_channels, c.kernel, c.stride)
-        for c in resnet18()[1:]
-    ]
-    return [Convolution(3, 32, 64, 3), *shrunk]
-
-
 def step_flops(layers: list[Convolution], linear: int, batch: int) -> int:
     """Forward and both gradients of every layer; the first layer has no input gradient."""
     forward = sum(layer.flops(batch) for layer in layers) + 2 * batch * linear
@@ -129,10 +131,8 @@ def step_flops(layers: list[Convolution], linear: int, batch: int) -> int:
 
 def step_cases(batch: int = 64) -> Iterator[Case]:
     """Training steps: forward, cross entropy, backward, SGD with momentum and weight decay."""
-    lenet = step_flops(
-        [Convolution(1, 28, 6, 5), Convolution(6, 10, 16, 5)], 400 * 120 + 120 * 84 + 84 * 10, batch
-    )
-    resnet = step_flops(cifar_layers(), 512 * 10, batch)
+    lenet = step_flops(nets.lenet5(), 400 * 120 + 120 * 84 + 84 * 10, batch)
+    resnet = step_flops(nets.resnet18_cifar(), 512 * 10, batch)
     for kind, flops in (("lenet5_step", lenet), ("resnet18_cifar_step", resnet)):
         yield Case(f"{kind} batch {batch}", "steps", kind, (batch,), flops)
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
+
+from .layers import Convolution
 
 
 def normal(shape: tuple[int, ...], seed: int = 0, scale: float = 1.0) -> np.ndarray:
@@ -14,6 +18,18 @@ def normal(shape: tuple[int, ...], seed: int = 0, scale: float = 1.0) -> np.ndar
 def weight(shape: tuple[int, ...], seed: int = 1) -> np.ndarray:
     """Return normal numbers scaled so that a product with them keeps the size of its input."""
     return normal(shape, seed, float(np.prod(shape[1:])) ** -0.5)
+
+
+@lru_cache(maxsize=2)
+def images(shape: tuple[int, ...]) -> np.ndarray:
+    """Return what convolutions read; kept, since all contestants of a case read the same."""
+    return normal(shape)
+
+
+@lru_cache(maxsize=1)
+def weights(layer: Convolution, batch: int) -> list[np.ndarray]:
+    """Return a weight for each convolution of the row, the last one `weight`'s first."""
+    return [weight(layer.weight_shape, seed) for seed in range(layer.row(batch), 0, -1)]
 
 
 def labels(count: int, classes: int) -> np.ndarray:

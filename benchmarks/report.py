@@ -1,4 +1,4 @@
-"""The README's table and the plot, made from a recorded run: `python -m benchmarks.report`.
+"""The README's table, the plot and the verdict on a recorded run: `python -m benchmarks.report`.
 
 Nothing in them is typed by hand. `__main__` calls `plot` at the end of a run.
 """
@@ -6,13 +6,14 @@ Nothing in them is typed by hand. `__main__` calls `plot` at the end of a run.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import ROOT
+from . import ROOT, verdict
 from .cases import Case, all_cases
 from .layers import Convolution, resnet18, resnet50, resnets
 from .records import RESULTS, Measure, read
@@ -21,6 +22,9 @@ README = ROOT / "README.md"
 BEGIN, END = "<!-- benchmarks:begin -->", "<!-- benchmarks:end -->"
 TITLES = {
     "torch": "PyTorch {}",
+    "onnxruntime": "ONNX Runtime {}",
+    "openvino": "OpenVINO {}",
+    "ncnn": "ncnn {}",
     "numpy-blas": "NumPy {} with BLAS",
     "numpy": "NumPy {}, float64 loops",
 }
@@ -85,7 +89,7 @@ def markdown(common: dict[str, Any], measures: Sequence[Measure]) -> str:
     """Return the README's table with a sentence on how it was made."""
     columns: dict[str, dict[str, Measure]] = {}
     for one in measures:
-        if one.contestant != "cnnfast-direct":
+        if one.contestant not in ("cnnfast-direct", "cnnfast-winograd"):
             columns.setdefault(one.label, {})[one.case] = one
     head = ["", *(_title(label, common["versions"]) for label in columns)]
     out = [" | ".join(["", *head, ""]).strip(), "|---|" + "---:|" * len(columns)]
@@ -237,6 +241,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("records", nargs="?", type=Path, metavar="FILE", help="records (the newest in results/)")
     add("--run", metavar="TIME", help="a run of that file (the newest)")
     add("--plot", type=Path, metavar="FILE", help="draw the shares of the peak")
+    add("--verdict", action="store_true", help="how its convolutions stand against their goals")
+    add("--json", action="store_true", help="the verdict as JSON")
     add("--update-readme", action="store_true", help="put the table into README.md")
     options = parser.parse_args(arguments)
     try:
@@ -246,6 +252,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             plot(options.plot, common, measures)
         if options.update_readme:
             update_readme(text)
+        if options.json:
+            text = json.dumps(verdict.as_records(verdict.judge(measures)), indent=1)
+        elif options.verdict:
+            text = verdict.as_text(verdict.judge(measures))
     except (ValueError, ImportError, OSError) as error:
         parser.error(str(error))
     print(text)

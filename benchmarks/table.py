@@ -28,7 +28,7 @@ def row(one: Measure, width: int) -> str:
     share = f"{one.share:6.1%}" if one.share is not None else " " * 6
     ratio = f"x {one.ratio:.2f}" if one.ratio is not None else ""
     times = f"{one.best_ms:10.3f} {one.median_ms:10.3f}"
-    return f"{one.case:<{width}}  {one.label:<21} {times}  {_rate(one)} {share}  {ratio}".rstrip()
+    return f"{one.case:<{width}}  {one.label:<23} {times}  {_rate(one)} {share}  {ratio}".rstrip()
 
 
 def table(measures: Sequence[Measure]) -> str:
@@ -36,7 +36,7 @@ def table(measures: Sequence[Measure]) -> str:
     width = max((len(one.case) for one in measures), default=4)
     times = f"{'best ms':>10} {'median ms':>10}"
     head = (
-        f"{'case':<{width}}  {'contestant':<21} {times}  {'rate':>16} {'peak':>6}  time / cnnfast's"
+        f"{'case':<{width}}  {'contestant':<23} {times}  {'rate':>16} {'peak':>6}  time / cnnfast's"
     )
     blocks, last = [head, "-" * len(head)], None
     for one in measures:
@@ -54,7 +54,7 @@ def _direct(measures: Iterable[Measure], isa: str) -> dict[str, dict[str, float]
     for name in ("cnnfast", "cnnfast-direct"):  # where the second was timed, it takes the place
         for one in measures:
             counts = one.suite in ("layers", "gemm") and (one.contestant, one.isa) == (name, isa)
-            if counts and one.share is not None:
+            if counts and one.share is not None and "depthwise" not in one.case:
                 found.setdefault(one.kind, {})[one.case] = one.share
     return found
 
@@ -110,9 +110,6 @@ def findings(measures: Sequence[Measure]) -> str:
     isas = dict.fromkeys(one.isa for one in measures if one.contestant == "cnnfast")
     peers = dict.fromkeys(one.contestant for one in measures if one.package != "cnnfast")
     out = [line for isa in isas for line in _goal(measures, isa)]
-    if "torch" in peers:
-        out += _against(measures, "torch")
     for peer in peers:
-        if peer != "torch":
-            out += _left_behind(measures, peer)
+        out += (_left_behind if peer.startswith("numpy") else _against)(measures, peer)
     return "\n".join(out)

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 
 from .contestants.engine import Engine
-from .layers import Convolution
+from .layers import Convolution, lenet5
 
-CONV1, CONV2 = Convolution(1, 28, 6, 5), Convolution(6, 14, 16, 5)
+CONV1, CONV2 = lenet5()
 SMALL: dict[str, tuple[Any, ...]] = {
-    "conv2d 1 -> 6": ("conv2d_forward", CONV1, 64),
-    "conv2d 6 -> 16": ("conv2d_forward", CONV2, 64),
+    "conv2d 1 -> 6, ten in a row": ("conv2d_forward", CONV1, 64),
+    "conv2d 6 -> 16, ten in a row": ("conv2d_forward", CONV2, 64),
     "conv2d 6 -> 16, input gradient": ("conv2d_backward_input", CONV2, 64),
     "conv2d 6 -> 16, weight gradient": ("conv2d_backward_weight", CONV2, 64),
-    "depthwise": ("conv2d_forward", Convolution(32, 28, 32, 3, groups=32), 1),
+    "depthwise, ten in a row": ("conv2d_forward", Convolution(32, 28, 32, 3, groups=32), 1),
     "linear": ("linear", 64, 120, 400),
     "matmul": ("matmul", 64, 64, 64),
     "relu": ("relu", (64, 6, 28, 28)),

@@ -13,10 +13,21 @@ SAMPLE = 1e-3
 """A function is repeated inside one sample until that lasts a millisecond: the clock and the loop
 around it then cost nothing, and short layers are not timed with cold caches alone."""
 
-SETTLE = 0.01
-"""Seconds of silence before a contestant's turn: OpenMP threads of the one before spin for
-milliseconds after their last call, and on a machine with as many threads as cores they would be
-in the way."""
+PAUSE = 0.005
+"""Seconds between two looks at whether the contestant before still computes."""
+
+PAUSES = 20
+"""How often to look: ONNX Runtime's threads spin for 35 ms after their last call, OpenMP's less;
+on a machine with as many threads as cores they would be in the way."""
+
+
+def settle() -> None:
+    """Wait until this process has paused."""
+    for _ in range(PAUSES):
+        used = time.process_time()
+        time.sleep(PAUSE)
+        if time.process_time() - used < PAUSE / 2:
+            return
 
 
 @dataclass
@@ -64,10 +75,10 @@ class Timed:
     def take_turn(self, turn: float) -> None:
         """Warm up unless that would be half of the turn, then sample until its time is over."""
         self.activate()
-        time.sleep(SETTLE)
+        settle()
         end = time.perf_counter() + turn
         warm = self.sample()
-        if warm * self.repeats > turn / 2 and self.samples:
+        if warm * self.repeats > turn / 2:
             self.samples.append(warm)
         while not self.samples or time.perf_counter() < end:
             self.samples.append(self.sample())

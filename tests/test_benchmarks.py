@@ -14,14 +14,15 @@ import pytest
 # At the end: an installed cnnfast comes before the checkout's.
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import ROOT, importing, layers, probe, records, report, timing
-from benchmarks.__main__ import choose_cases, main
-from benchmarks.cases import SUITES, all_cases, cifar_layers
-from benchmarks.contestants import Contestant, line_up
+from benchmarks import ROOT, data, importing, layers, probe, records, report, timing, verdict
+from benchmarks.__main__ import choose_cases, main, run_case
+from benchmarks.cases import MOST_BYTES, SUITES, all_cases
+from benchmarks.contestants import MODULES, Contestant, Row, line_up
 from benchmarks.layers import Convolution
 from benchmarks.table import findings, table
 
 CASES = all_cases()
+EVERYDAY = choose_cases([], "")
 
 SMALL = [  # a kind of case and arguments small enough for every contestant
     *((kind, (layer, 2)) for layer in (Convolution(3, 9, 5, 3, 2), Convolution(17, 6, 8, 1))
@@ -60,8 +61,30 @@ def test_layers_add_up_to_the_published_work() -> None:
 
 def test_cifar_layers_add_up_to_the_published_work() -> None:
     """ResNet-18 for 32x32 images: 0.5565e9 multiply-adds in its convolutions."""
-    assert len(cifar_layers()) == 20
-    assert round(sum(layer.flops(1) for layer in cifar_layers()) / 2 / 1e9, 4) == 0.5554
+    assert len(layers.resnet18_cifar()) == 20
+    assert round(sum(layer.flops(1) for layer in layers.resnet18_cifar()) / 2 / 1e9, 4) == 0.5554
+
+
+@pytest.mark.parametrize(
+    ("network", "count", "work"),  # the published multiply-adds without the linear layers
+    [("vgg16", 13, 15_346_630_656), ("mobilenet_v2", 52, 300_774_272 - 1_280_000)],
+)
+def test_networks_add_up_to_the_published_work(network: str, count: int, work: int) -> None:
+    found = getattr(layers, network)()
+    assert (len(found), sum(layer.flops(1) for layer in found)) == (count, 2 * work)
+
+
+def test_lenet_is_that_of_the_models() -> None:
+    """Its second convolution sees no padding."""
+    assert [layer.out_size for layer in layers.lenet5()] == [28, 10]
+
+
+def test_layers_are_those_of_all_networks_and_the_everyday_ones_of_the_resnets() -> None:
+    found = {case.arguments for case in CASES if case.suite == "layers"}
+    assert all(layer.bytes(batch) <= MOST_BYTES for layer, batch in found)
+    assert {layer for layer, _ in found} == set(layers.all_layers())
+    some = {case.arguments for case in EVERYDAY if case.suite == "layers"}
+    assert some == {(layer, batch) for layer in layers.resnets() for batch in (1, 8)}
 
 
 def test_cases_have_unique_names_and_known_suites() -> None:
@@ -74,7 +97,9 @@ def test_every_kind_is_compared_and_every_contestant_has_it(
     kind: str, line: list[Contestant]
 ) -> None:
     assert kind in {small for small, _ in SMALL}
-    assert all(callable(getattr(one, kind)) for one in line)
+    entering = [one for one in line if any(one.fits(case) for case in CASES if case.kind == kind)]
+    assert all(callable(getattr(one, kind)) for one in entering)
+    assert {"cnnfast", "numpy"} <= {one.name for one in entering}
 
 
 def test_work_is_that_of_the_arrays() -> None:
@@ -93,11 +118,58 @@ def test_contestants_compute_the_same(
     """Three calls, so that steps and optimisers have moved; the last results agree."""
     results = []
     for one in line:
+        if one.name in PEERS:
+            continue
         one.activate(1)
         run = getattr(one, kind)(*arguments)
         results.append([one.as_array(run()).copy() for _ in range(3)][-1])
     for other in results[1:]:
         np.testing.assert_allclose(np.squeeze(other), np.squeeze(results[0]), rtol=2e-3, atol=2e-4)
+
+
+PEERS = ("onnxruntime", "openvino", "ncnn")
+ROWS = [  # chained or not, with and without padding, all channels alone or none
+    Convolution(20, 9, 20, 3), Convolution(5, 9, 7, 3, 2), Convolution(6, 14, 16, 5, padded=False),
+    Convolution(17, 6, 8, 1), Convolution(32, 7, 32, 1), Convolution(19, 8, 19, 3, groups=19),
+    Convolution(19, 8, 19, 3, 2, groups=19), Convolution(3, 20, 8, 7, 2),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("layer", ROWS, ids=str)
+@pytest.mark.parametrize("peer", ["torch", *PEERS])
+def test_rows_of_peers_compute_what_the_engine_does(
+    peer: str, layer: Convolution, line: list[Contestant]
+) -> None:
+    """The last of ten convolutions; where a peer shows some of its pixels only, these."""
+    pytest.importorskip(peer)
+    found = {}
+    for one in line:
+        if one.name in ("cnnfast", peer):
+            one.activate(1)
+            run = one.conv2d_forward(layer, 3)
+            assert run.length == 10
+            found[one.name] = [one.as_array(run()).copy() for _ in range(2)][-1]
+    step = layer.sampling if peer in PEERS else 1
+    expected = found["cnnfast"][:, :, ::step, ::step]
+    np.testing.assert_allclose(found[peer], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_rows_are_shorter_where_a_call_is_long_and_all_weights_differ() -> None:
+    layer = Convolution(256, 56, 256, 3)
+    assert (layer.row(1), layer.row(64)) == (3, 1)
+    row = data.weights(Convolution(4, 5, 4, 3), 1)
+    assert len({array.tobytes() for array in row}) == 10
+
+
+def test_what_a_row_took_is_divided_by_its_length() -> None:
+    case = next(case for case in EVERYDAY if case.kind == "conv2d_forward")
+    row = Row(partial(timing.time.sleep, 0.01), 10)
+    contestant = type("Made", (), {
+        "name": "made", "isa": "", "pace": 1e10, "prepares": True, "fits": lambda self, case: True,
+        "activate": lambda self, threads: None, "conv2d_forward": lambda self, *rest: row,
+    })()  # fmt: skip
+    (found,) = run_case(case, [contestant], 1, 0.02, 1)
+    assert 1 <= found.best_ms < 5
 
 
 def test_turns_are_interleaved_and_the_first_call_of_what_prepares_does_not_count() -> None:
@@ -122,7 +194,9 @@ def test_a_long_call_without_preparation_runs_once() -> None:
 
 def test_list_names_every_case(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--list"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == len(CASES)
+    assert len(capsys.readouterr().out.splitlines()) == len(EVERYDAY)
+    assert main(["--list", "layers"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) > 4 * len(EVERYDAY)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +218,8 @@ def test_command_prints_and_appends_valid_records(tmp_path: Path) -> None:
     output = tmp_path / "records.jsonl"
     name = "conv2d_forward 64x56x56 -> 64 1x1/1 batch 1"
     command = [sys.executable, "-m", "benchmarks", "layers", "--filter", name, "--budget", "0.2"]
-    command += ["--rounds", "1", "--threads", "1", "--skip", "torch", "--output", str(output)]
+    command += ["--rounds", "1", "--threads", "1", "--output", str(output)]
+    command += [word for peer in ("torch", *PEERS) for word in ("--skip", peer)]
     for times in (1, 2):
         done = subprocess.run(
             [*command, *(["--json"] if times == 2 else [])],
@@ -165,7 +240,7 @@ def test_command_prints_and_appends_valid_records(tmp_path: Path) -> None:
 def _measures() -> list[records.Measure]:
     """What a run over the layers of cnnfast and torch would record."""
     found = []
-    for case in CASES:
+    for case in EVERYDAY:
         for one, seconds in (("cnnfast", 1e-3), ("torch", 2e-3)):
             contestant = type("Made", (), {"name": one, "isa": "avx512"})()
             found.append(records.measure(case, contestant, [seconds, 2 * seconds]))
@@ -226,10 +301,66 @@ def test_findings_name_the_goal_and_the_peers() -> None:
     assert "matmul 512x512 512x512" in table(_measures())
 
 
-def test_absent_torch_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "benchmarks.contestants.pytorch", None)
+def _layer_measures(factors: dict[str, float]) -> list[records.Measure]:
+    """What a run over all layers would record where each contestant takes so many milliseconds."""
+    found = []
+    for case in choose_cases(["layers"], ""):
+        for name, factor in factors.items():
+            contestant = type("Made", (), {"name": name, "isa": "avx512"})()
+            found.append(records.measure(case, contestant, [factor * 1e-3]))
+    return found
+
+
+def test_verdict_compares_with_the_fastest_peer() -> None:
+    times = {"cnnfast": 1.0, "torch": 3.0, "openvino": 1.5, "ncnn": 0.9}
+    verdicts = verdict.judge(_layer_measures(times))
+    found = {(one.group, one.kind, one.against): one for one in verdicts}
+    forward = found[verdict.DENSE, verdict.FORWARD, "torch onnxruntime openvino"]
+    assert (forward.mean, forward.least, forward.met) == (pytest.approx(1.5), 1.5, False)
+    assert forward.below == []  # 1.4 is reached everywhere, the mean of 2 is not
+    against_ncnn = found[verdict.DENSE, verdict.FORWARD, "ncnn"]
+    assert not against_ncnn.met and len(against_ncnn.below) == against_ncnn.cases
+    weight = found[verdict.DENSE, verdict.WEIGHT, "torch"]
+    assert weight.met and weight.mean == pytest.approx(3)
+    depthwise = sum(layer.depthwise for layer in layers.all_layers())
+    other = found[verdict.OTHER, verdict.FORWARD, " ".join(verdict.ALL)]
+    assert depthwise < other.cases and other.least == 0.9
+    assert forward.cases + other.cases == sum(
+        case.kind == verdict.FORWARD for case in choose_cases(["layers"], "")
+    )
+
+
+def test_verdict_takes_the_direct_algorithm_for_the_share() -> None:
+    found = _layer_measures({"cnnfast": 1.0, "cnnfast-direct": 1.0})
+    for one in found:
+        one.share = 0.95 if one.contestant == "cnnfast-direct" else 2.0
+    shares = [one for one in verdict.judge(found) if one.against == "peak of avx512"]
+    assert len(shares) == 3 and all(one.met and one.least == 0.95 for one in shares)
+
+
+@pytest.mark.parametrize("flag", ["--verdict", "--json"])
+def test_report_prints_the_verdict(
+    flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "records.jsonl"
+    measures = _layer_measures({"cnnfast": 1.0, "torch": 1.2})
+    records.append(path, records.lines(measures, COMMON))
+    assert report.main([str(path), flag]) == 0
+    text = capsys.readouterr().out
+    if flag == "--json":
+        assert [one["mean"] for one in json.loads(text)] == pytest.approx([1.2] * 9)
+    else:
+        assert "1.20 (goal 2.00)" in text and "conv2d_forward 64x56x56 -> 64 3x3/1 batch 8" in text
+    with pytest.raises(ValueError, match="no layers"):
+        verdict.judge([])
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_absent_peers_are_said(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, f"benchmarks.contestants.{module}", None)
     found, absent = line_up(["generic"], skip=())
-    assert "without pytorch" in absent[0] and "torch" not in [one.name for one in found]
+    assert any(f"without {module}" in line for line in absent)
+    assert not MODULES[module] & {one.name for one in found}
 
 
 def test_unknown_package_is_named() -> None:

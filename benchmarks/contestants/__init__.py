@@ -1,16 +1,20 @@
-"""The contestants: cnnfast on each instruction set, NumPy twice, and PyTorch.
+"""The contestants: cnnfast on each instruction set, PyTorch, inference engines, and NumPy twice.
 
-`cnnfast-direct` is cnnfast where it may not use Winograd's algorithm: it enters the convolutions
-where that makes a difference, since the peak bounds the direct algorithm only.
+`cnnfast-direct` and `cnnfast-winograd` are cnnfast held to one algorithm: they enter the
+convolutions where there is a choice. The peak bounds the direct algorithm only.
 
-A contestant has one method for each kind of case. The method takes the case's arguments, makes the
-data and returns a function without arguments: that function is timed, and its result, brought to a
-float32 array in logical NCHW by `as_array`, is what the tests compare.
+A contestant has one method for each kind of case that it enters. The method takes the case's
+arguments, makes the data and returns a function without arguments: that function is timed, and its
+result, brought to a float32 array in logical NCHW by `as_array`, is what the tests compare. Forward
+convolutions stand in a `Row`, each with a weight of its own: on the result of the one before where
+shapes chain, else all on one image. Inference engines return some of its pixels only
+(graph.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -18,8 +22,32 @@ import numpy as np
 
 from ..cases import Case
 
+MODULES = {
+    "pytorch": {"torch"},
+    "onnxruntime": {"onnxruntime"},
+    "openvino": {"openvino"},
+    "ncnn": {"ncnn"},
+    "numpy_loops": {"numpy-blas", "numpy"},
+}
+"""Which contestants each module of this package brings, besides the engine."""
+
+NAMES = ["cnnfast", "cnnfast-direct", "cnnfast-winograd"]
+NAMES += [name for names in MODULES.values() for name in sorted(names)]
+
 Run = Callable[[], Any]
 """What is timed."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Several convolutions in one call: what is timed, to be divided by their number."""
+
+    run: Run
+    length: int
+
+    def __call__(self) -> Any:
+        """Compute all of them and return the last one's result."""
+        return self.run()
 
 
 class Contestant(Protocol):
@@ -62,9 +90,10 @@ def line_up(isas: Sequence[str], skip: Sequence[str]) -> tuple[list[Contestant],
     """
     from .engine import Engine
 
-    found: list[Contestant] = [Engine(isa, direct) for isa in isas for direct in (False, True)]
+    ways = (None, "direct", "winograd")
+    found: list[Contestant] = [Engine(isa, way) for isa in isas for way in ways]
     absent = []
-    for name, brought in (("pytorch", {"torch"}), ("numpy_loops", {"numpy", "numpy-blas"})):
+    for name, brought in MODULES.items():
         if brought <= set(skip):
             continue
         try:

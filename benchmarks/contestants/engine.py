@@ -1,14 +1,16 @@
-"""cnnfast, through its public functions.
+"""cnnfast, through its public functions; convolutions recorded once and replayed.
 
 A forward pass runs under `no_grad` on images that are stored as the engine stores them, as inside a
-network. A gradient of a convolution is what `backward` calls on that node of the tape; the weight
-counts as changed before each call, as it is in training, so that its preparation is timed too.
+network. Convolutions are replayed as in compiled inference and compiled training, so that a short
+layer's time is its kernel's. Forward, a row of them runs on weights that are packed before. A
+gradient is what `backward` calls on that node of the tape; the recording packs the weight anew in
+each replay, as in training, where it has changed.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,12 +19,13 @@ import numpy as np
 import cnnfast
 from cnnfast import Tensor, _core, models, no_grad, optim
 from cnnfast import functional as F
+from cnnfast.functional.convolution import packed_weight
 from cnnfast.layout import as_image
 
 from ..cases import Case
-from ..data import labels, normal, weight
+from ..data import images, labels, normal, weight, weights
 from ..layers import Convolution
-from . import Run
+from . import Row, Run
 
 ALGORITHM = "CNNFAST_CONV"
 """The variable that forces the algorithm of convolutions; the engine reads it in each call."""
@@ -58,17 +61,37 @@ def _inference(compute: Run) -> Run:
     return run
 
 
+def _replayed(recording: _core.Recording, result: np.ndarray | None) -> Run:
+    def run() -> Any:
+        recording.replay()
+        return result
+
+    return run
+
+
+def _forward(layer: Convolution, x: np.ndarray, w: Tensor) -> Callable[..., None]:
+    """The primitive that `functional.conv2d` calls, as `call(y, x)`; the weight is packed now."""
+    geometry = ((layer.stride,) * 2, (layer.padding,) * 2, (1, 1))
+    if layer.depthwise:
+        return lambda y, x: _core.depthwise_forward(y, x, w.array, None, *geometry)
+    attributes = (*geometry, layer.groups)
+    y, shape = _core.empty_image(*layer.out_shape(len(x))), layer.weight_shape
+    way = _core.conv2d_choose(y, x, shape, *attributes, "forward")
+    packed = packed_weight(w, w.array, attributes, False, way)
+    return lambda y, x: _core.conv2d_forward(y, x, packed, None, shape, *attributes, way)
+
+
 class Engine:
-    """cnnfast on one instruction set; `direct` keeps it from Winograd's algorithm."""
+    """cnnfast on one instruction set; `algorithm` takes the choice of the convolutions' away."""
 
     package = "cnnfast"
     prepares = True
     pace = 1e10
 
-    def __init__(self, isa: str, direct: bool = False) -> None:
-        self.isa, self.direct = isa, direct
-        self.name = "cnnfast-direct" if direct else "cnnfast"
-        self.algorithm = "direct" if direct else os.environ.get(ALGORITHM)
+    def __init__(self, isa: str, algorithm: str | None = None) -> None:
+        self.isa = isa
+        self.name = f"cnnfast-{algorithm}" if algorithm else "cnnfast"
+        self.algorithm = algorithm or os.environ.get(ALGORITHM)
 
     def activate(self, threads: int) -> None:
         """Set the instruction set, the number of threads and the algorithm."""
@@ -78,31 +101,32 @@ class Engine:
 
     def fits(self, case: Case) -> bool:
         """Whether the case is another one than for cnnfast with all its algorithms."""
-        layer = case.arguments[0] if case.suite == "layers" else None
-        return not self.direct or (layer is not None and (layer.kernel, layer.stride) == (3, 1))
+        return self.name == "cnnfast" or (case.suite == "layers" and case.arguments[0].winograd)
 
     def as_array(self, result: Any) -> np.ndarray:
         """Return a Tensor's or an ndarray's numbers."""
         return np.asarray(result.detach().numpy() if isinstance(result, Tensor) else result)
 
-    def conv2d_forward(self, layer: Convolution, batch: int) -> Run:
-        """`functional.conv2d`; the weight is prepared once, as in inference."""
-        x, w = _images(layer.in_shape(batch)), Tensor(weight(layer.weight_shape))
-        rest = (None, layer.stride, layer.padding, 1, layer.groups)
-        return _inference(lambda: F.conv2d(x, w, *rest))
+    def conv2d_forward(self, layer: Convolution, batch: int) -> Row:
+        """The row, each on the one before where shapes chain; two results take turns."""
+        x = as_image(images(layer.in_shape(batch)))
+        results = [_core.empty_image(*layer.out_shape(batch)) for _ in range(2)]
+        calls = [_forward(layer, x, Tensor(array)) for array in weights(layer, batch)]
+        with _core.Recording() as recording:
+            for i, call in enumerate(calls):
+                call(results[i % 2], results[1 - i % 2] if layer.chains and i else x)
+        last = results[(len(calls) - 1) % 2]
+        return Row(_replayed(recording, last), len(calls))
 
     def _gradient(self, layer: Convolution, batch: int, needs: tuple[bool, bool]) -> Run:
-        x, w = _images(layer.in_shape(batch)), Tensor(weight(layer.weight_shape))
-        x.requires_grad, w.requires_grad = needs
-        node = F.conv2d(x, w, None, layer.stride, layer.padding, 1, layer.groups).grad_fn
+        x, w = Tensor.wrap(as_image(images(layer.in_shape(batch)))), weight(layer.weight_shape)
+        rest = (None, layer.stride, layer.padding, 1, layer.groups)
+        node = F.conv2d(x, Tensor(w, requires_grad=True), *rest).grad_fn
         assert node is not None and node.backward is not None
-        backward, dy = node.backward, as_image(normal(layer.out_shape(batch), 3))
-
-        def run() -> Any:
-            w.bump_version()
-            return backward(dy, needs)[needs.index(True)]
-
-        return run
+        dy = as_image(normal(layer.out_shape(batch), 3))
+        with _core.Recording() as recording:
+            result = node.backward(dy, needs)[needs.index(True)]
+        return _replayed(recording, result)
 
     def conv2d_backward_input(self, layer: Convolution, batch: int) -> Run:
         """The gradient of the images."""

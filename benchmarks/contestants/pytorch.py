@@ -14,9 +14,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..cases import Case
-from ..data import labels, normal, weight
+from ..data import images, labels, normal, weight, weights
 from ..layers import Convolution
-from . import Run
+from . import Row, Run
 from .engine import initial_state
 
 
@@ -60,14 +60,22 @@ class PyTorch:
         array: np.ndarray = result.detach().numpy()
         return array
 
-    def conv2d_forward(self, layer: Convolution, batch: int) -> Run:
-        """`functional.conv2d`."""
-        x, w = _images(normal(layer.in_shape(batch))), _images(weight(layer.weight_shape))
+    def conv2d_forward(self, layer: Convolution, batch: int) -> Row:
+        """`functional.conv2d`, each on the one before where shapes chain."""
+        x = _images(images(layer.in_shape(batch)))
+        row = [_images(array) for array in weights(layer, batch)]
         rest = (None, layer.stride, layer.padding, 1, layer.groups)
-        return _inference(lambda: F.conv2d(x, w, *rest))
+
+        def run() -> Any:
+            y = x
+            for w in row:
+                y = F.conv2d(y if layer.chains else x, w, *rest)
+            return y
+
+        return Row(_inference(run), len(row))
 
     def _gradient(self, layer: Convolution, batch: int, needs: list[bool]) -> Run:
-        x, w = _images(normal(layer.in_shape(batch))), _images(weight(layer.weight_shape))
+        x, w = _images(images(layer.in_shape(batch))), _images(weight(layer.weight_shape))
         dy = _images(normal(layer.out_shape(batch), 3))
         geometry = [[layer.stride] * 2, [layer.padding] * 2, [1, 1], False, [0, 0], layer.groups]
         backward, chosen = torch.ops.aten.convolution_backward, needs.index(True)
