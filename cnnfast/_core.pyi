@@ -150,6 +150,11 @@ def conv2d_forward(
     dilation: Any,
     groups: int,
     algorithm: str = "direct",
+    residual: np.ndarray | None = None,
+    activation: str = "identity",
+    alpha: float = 0,
+    beta: float = 0,
+    sums: np.ndarray | None = None,
 ) -> None: ...
 def conv2d_backward_input(
     dx: np.ndarray | None,
@@ -181,6 +186,11 @@ def depthwise_forward(
     stride: Any,
     padding: Any,
     dilation: Any,
+    residual: np.ndarray | None = None,
+    activation: str = "identity",
+    alpha: float = 0,
+    beta: float = 0,
+    sums: np.ndarray | None = None,
 ) -> None: ...
 def depthwise_backward_input(
     dx: np.ndarray,

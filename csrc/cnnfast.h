@@ -209,6 +209,16 @@ typedef struct {
 
 /* ---- conv2d ------------------------------------------------------------------------------ */
 
+/* What becomes of a convolution's result before it is written: y = activation(result + bias +
+ * residual). A field of zeros: nothing. The residual is an image of y's shape; it may be y itself,
+ * whose old values are then added. */
+typedef struct {
+    int64_t activation;     /* cnf_unary_kind; 0 is the identity */
+    int64_t residual_pitch; /* floats from a pixel of the residual to the next */
+    int64_t sums;           /* 1: sums (2, channels) of y and of y^2 over all pixels, in double */
+    float alpha, beta;      /* the activation's attributes */
+} cnf_epilogue;
+
 /* A convolution of x (n, ci, h, w) to y (n, co, oh, ow): y[o] = sum over taps of x[o*stride +
  * tap*dilation - pad]. Padding at the bottom and the right follows from oh and ow. The gradients
  * use the same descriptor, the forward one's. */
@@ -217,6 +227,7 @@ typedef struct {
     int64_t oh, ow, co, y_pitch;
     int64_t kh, kw, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w, groups;
     int64_t algorithm; /* cnf_conv2d_algorithm */
+    cnf_epilogue epilogue; /* of the forward pass; the gradients do not read it */
 } cnf_conv2d;
 
 typedef enum {
@@ -250,6 +261,7 @@ typedef struct {
     int64_t oh, ow, y_pitch;
     int64_t kh, kw;
     int64_t stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w;
+    cnf_epilogue epilogue; /* of the forward pass; the residual may not be y */
 } cnf_depthwise;
 
 /* ---- pool -------------------------------------------------------------------------------- */

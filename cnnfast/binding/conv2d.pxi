@@ -3,11 +3,15 @@
 cdef extern from "cnnfast.h" nogil:
     enum: cnf_id_conv2d_pack_forward, cnf_id_conv2d_pack_backward, cnf_id_conv2d_forward
     enum: cnf_id_conv2d_backward_input, cnf_id_conv2d_backward_weight
+    ctypedef struct cnf_epilogue:
+        int64_t activation, residual_pitch, sums
+        float alpha, beta
     ctypedef struct cnf_conv2d:
         int64_t n, h, w, ci, x_pitch
         int64_t oh, ow, co, y_pitch
         int64_t kh, kw, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w, groups
         int64_t algorithm
+        cnf_epilogue epilogue
     int CNF_CONV2D_FORWARD, CNF_CONV2D_BACKWARD_INPUT, CNF_CONV2D_BACKWARD_WEIGHT
     int64_t cnf_conv2d_choose(const cnf_conv2d *d, int direction)
     int cnf_conv2d_accepts(const cnf_conv2d *d)
@@ -35,6 +39,7 @@ cdef int fill_conv2d(cnf_conv2d *d, weight, stride, padding, dilation, int64_t g
     d.dilation_h, d.dilation_w = dilation
     d.groups = groups
     d.algorithm = CONV2D_ALGORITHMS.index(algorithm)
+    d.epilogue = NO_EPILOGUE
     d.n = d.h = d.w = d.oh = d.ow = 1
     d.x_pitch, d.y_pitch = d.ci, d.co
     if (min(d.kh, d.kw, d.stride_h, d.stride_w, d.dilation_h, d.dilation_w, groups) < 1
@@ -45,6 +50,53 @@ cdef int fill_conv2d(cnf_conv2d *d, weight, stride, padding, dilation, int64_t g
     # The input gradient visits every phase of the stride, so its count is bounded too.
     if floats > MOST_FLOATS or <double>d.stride_h * d.stride_w > MOST_PHASES:
         raise ValueError(f"conv2d: weight {weight} or stride {stride} is too large to compute with")
+    return 0
+
+
+cdef cnf_epilogue NO_EPILOGUE
+NO_EPILOGUE.activation = NO_EPILOGUE.residual_pitch = NO_EPILOGUE.sums = 0
+NO_EPILOGUE.alpha = NO_EPILOGUE.beta = 0
+
+
+cdef bint are_apart(const Image *a, const Image *b) noexcept:
+    """Whether two images share no element; channel slices of one buffer do not."""
+    cdef int64_t a_pixels = a.n * a.h * a.w, b_pixels = b.n * b.h * b.w, offset
+    if a_pixels * a.c == 0 or b_pixels * b.c == 0:
+        return True
+    if (b.data >= a.data + (a_pixels - 1) * a.pitch + a.c
+            or a.data >= b.data + (b_pixels - 1) * b.pitch + b.c):
+        return True
+    if a.pitch != b.pitch:
+        return False
+    offset = (b.data - a.data) % a.pitch
+    if offset < 0:  # C's remainder has the sign of the dividend
+        offset += a.pitch
+    return offset >= a.c and offset + b.c <= a.pitch
+
+
+cdef int fill_epilogue(cnf_epilogue *e, cnp.ndarray y, cnp.ndarray x, cnp.ndarray residual,
+                       str activation, float alpha, float beta, cnp.ndarray sums,
+                       bint in_place) except -1:
+    """What follows a convolution of x to y: y = activation(convolution + residual), and its sums."""
+    cdef Image image_y, image_x, image
+    as_image(y, &image_y, "y", True)
+    as_image(x, &image_x, "x")
+    if not are_apart(&image_y, &image_x):
+        raise ValueError(f"y and x share memory: y {describe(y)}, x {describe(x)}")
+    e[0] = NO_EPILOGUE
+    e.activation, e.alpha, e.beta = kind_number(_unary_number, activation), alpha, beta
+    if residual is not None:
+        as_image(residual, &image, "residual")
+        if (image.n, image.c, image.h, image.w) != (image_y.n, image_y.c, image_y.h, image_y.w):
+            raise ValueError(f"residual: expected y's shape {(<object>y).shape}, got {describe(residual)}")
+        if (not (in_place and image.data == image_y.data and image.pitch == image_y.pitch)
+                and not are_apart(&image_y, &image)):
+            raise ValueError(f"residual: expected {'y itself or ' if in_place else ''}an image that shares "
+                             f"no element with y, got {describe(residual)} and y {describe(y)}")
+        e.residual_pitch = image.pitch
+    if sums is not None:
+        expect_dense(sums, cnp.NPY_FLOAT64, 2 * image_y.c, "sums", written=True)
+        e.sums = 1
     return 0
 
 
@@ -103,15 +155,24 @@ def conv2d_pack(cnp.ndarray packed not None, cnp.ndarray weight not None, stride
 
 
 def conv2d_forward(cnp.ndarray y, cnp.ndarray x, cnp.ndarray packed not None, cnp.ndarray bias,
-                   weight, stride, padding, dilation, int64_t groups, str algorithm="direct"):
-    """y = convolution of x; `weight` is the shape of what `conv2d_pack` packed, padding (top, left)."""
+                   weight, stride, padding, dilation, int64_t groups, str algorithm="direct",
+                   cnp.ndarray residual=None, str activation="identity", float alpha=0,
+                   float beta=0, cnp.ndarray sums=None):
+    """y = activation(convolution of x + bias + residual).
+
+    `weight` is the shape of what `conv2d_pack` packed; padding is (top, left). The residual is an
+    image of y's shape: y itself, whose old values are added, or one that shares nothing with it.
+    The activation is one of `UNARY_KINDS` with its attributes alpha and beta. `sums`, float64 (2, C),
+    receives the sums of y and of y^2 a channel.
+    """
     cdef cnf_conv2d d
     fill_conv2d(&d, weight, stride, padding, dilation, groups, algorithm)
     fill_conv2d_images(&d, y, x, True, False)
     expect_dense(packed, cnp.NPY_FLOAT32, cnf_conv2d_packed_size(&d, 0), "packed")
     if bias is not None:
         expect_dense(bias, cnp.NPY_FLOAT32, d.co, "bias")
-    issue(cnf_id_conv2d_forward, (y, x, packed, bias), &d)
+    fill_epilogue(&d.epilogue, y, x, residual, activation, alpha, beta, sums, True)
+    issue(cnf_id_conv2d_forward, (y, sums, x, packed, bias, residual), &d)
 
 
 def conv2d_backward_input(cnp.ndarray dx, cnp.ndarray dy, cnp.ndarray packed not None, cnp.ndarray bias,

@@ -6,6 +6,7 @@ cdef extern from "cnnfast.h" nogil:
     ctypedef struct cnf_depthwise:
         int64_t n, c, h, w, x_pitch, oh, ow, y_pitch, kh, kw
         int64_t stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w
+        cnf_epilogue epilogue
 
 
 cdef int fill_depthwise(cnf_depthwise *d, cnp.ndarray x, cnp.ndarray y, cnp.ndarray weight, stride,
@@ -23,6 +24,7 @@ cdef int fill_depthwise(cnf_depthwise *d, cnp.ndarray x, cnp.ndarray y, cnp.ndar
     d.stride_h, d.stride_w = stride
     d.pad_top, d.pad_left = padding
     d.dilation_h, d.dilation_w = dilation
+    d.epilogue = NO_EPILOGUE
     if image_y.n != d.n or image_y.c != d.c or weight.shape[0] != d.c:
         raise ValueError(f"a depthwise convolution keeps the batch and the channels: x {describe(x)}, "
                          f"y {describe(y)}, weight {describe(weight)}")
@@ -36,16 +38,19 @@ cdef int fill_depthwise(cnf_depthwise *d, cnp.ndarray x, cnp.ndarray y, cnp.ndar
 
 
 def depthwise_forward(cnp.ndarray y not None, cnp.ndarray x not None, cnp.ndarray weight not None,
-                      cnp.ndarray bias, stride, padding, dilation):
+                      cnp.ndarray bias, stride, padding, dilation, cnp.ndarray residual=None,
+                      str activation="identity", float alpha=0, float beta=0, cnp.ndarray sums=None):
     """Convolve each channel of x with its filter in weight (C, 1, kh, kw); bias (C,) or None.
 
-    padding is (top, left); what lies below and to the right follows from y's size.
+    padding is (top, left); what lies below and to the right follows from y's size. The epilogue is
+    `conv2d_forward`'s, but the residual may not be y.
     """
     cdef cnf_depthwise d
     fill_depthwise(&d, x, y, weight, stride, padding, dilation, 1)
     if bias is not None:
         expect_dense(bias, cnp.NPY_FLOAT32, d.c, "bias")
-    issue(cnf_id_depthwise_forward, (y, x, weight, bias), &d)
+    fill_epilogue(&d.epilogue, y, x, residual, activation, alpha, beta, sums, False)
+    issue(cnf_id_depthwise_forward, (y, sums, x, weight, bias, residual), &d)
 
 
 def depthwise_backward_input(cnp.ndarray dx not None, cnp.ndarray dy not None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -56,6 +57,135 @@ def _is_depthwise(weight: tuple[int, ...], groups: int) -> bool:
     return groups > 1 and weight[1] == 1 and weight[0] == groups
 
 
+class _Operands(NamedTuple):
+    """Checked arguments of a convolution: arrays as the kernels read them, the result's shape."""
+
+    weight: Tensor
+    x: np.ndarray
+    w: np.ndarray
+    b: np.ndarray | None
+    shape: tuple[int, ...]
+    attributes: Attributes
+    depthwise: bool
+
+
+def _operands(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: int | Sequence[int],
+    padding: int | Sequence[int] | str,
+    dilation: int | Sequence[int],
+    groups: int,
+) -> _Operands:
+    """Check `conv2d`'s arguments; the Tensors are float32."""
+    strides = shapes.pair(stride, "stride")
+    dilations = shapes.pair(dilation, "dilation")
+    kernel = (weight.shape[2], weight.shape[3]) if weight.ndim == 4 else (1, 1)
+    pads = shapes.conv_padding(padding, kernel, strides, dilations)
+    shape = shapes.conv2d(
+        input.shape, weight.shape, None if bias is None else bias.shape,
+        strides, pads, dilations, groups,
+    )
+    w = as_dense(weight.array)
+    return _Operands(
+        weight, as_image(input.array), w,
+        None if bias is None else as_dense(bias.array), shape,
+        (strides, (pads[0][0], pads[1][0]), dilations, groups), _is_depthwise(w.shape, groups),
+    )
+
+
+def _forward(o: _Operands, y: np.ndarray, *epilogue: Any) -> None:
+    """y = convolution; `epilogue` is what `_core.conv2d_forward` takes after the algorithm."""
+    if o.depthwise:
+        _core.depthwise_forward(y, o.x, o.w, o.b, *o.attributes[:3], *epilogue)
+        return
+    algorithm = _core.conv2d_choose(y, o.x, o.w.shape, *o.attributes, "forward")
+    packed = packed_weight(o.weight, o.w, o.attributes, False, algorithm)
+    _core.conv2d_forward(y, o.x, packed, o.b, o.w.shape, *o.attributes, algorithm, *epilogue)
+
+
+def _input_gradient(o: _Operands, dy: np.ndarray) -> np.ndarray:
+    """Return dx of dy."""
+    dx = _core.empty_image(*o.x.shape)
+    if o.depthwise:
+        _core.depthwise_backward_input(dx, dy, o.w, *o.attributes[:3])
+    else:
+        way = _core.conv2d_choose(dy, dx, o.w.shape, *o.attributes, "backward_input")
+        rotated = packed_weight(o.weight, o.w, o.attributes, True, way)
+        _core.conv2d_backward_input(dx, dy, rotated, None, o.w.shape, *o.attributes, way)
+    return dx
+
+
+def _weight_gradient(o: _Operands, dy: np.ndarray) -> np.ndarray:
+    """Return dw of dy."""
+    dw = _core.empty(o.w.shape)
+    if o.depthwise:
+        _core.depthwise_backward_weight(dw, o.x, dy, *o.attributes[:3])
+    else:
+        way = _core.conv2d_choose(dy, o.x, o.w.shape, *o.attributes, "backward_weight")
+        _core.conv2d_backward_weight(dw, o.x, dy, *o.attributes, way)
+    return dw
+
+
+def fused_conv2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] | str = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    *,
+    residual: Tensor | None = None,
+    activation: str = "identity",
+    alpha: float = 0.0,
+    beta: float = 0.0,
+    sums: np.ndarray | None = None,
+    out: np.ndarray | None = None,
+) -> Tensor:
+    """Compute ``activation(conv2d(input, weight, bias) + residual)`` as one primitive.
+
+    For compiled networks: it has no gradient. The first arguments are `conv2d`'s.
+
+    Parameters
+    ----------
+    residual : Tensor, optional
+        float32 of the result's shape.
+    activation : str
+        One of ``_core.UNARY_KINDS``, with its attributes `alpha` and `beta`.
+    sums : np.ndarray, optional
+        float64 (2, O), receives the sums of the result and of its square a channel.
+    out : np.ndarray, optional
+        The image to write the result to; it may be the residual's array.
+
+    Returns
+    -------
+    Tensor
+        (N, O, H', W').
+
+    Raises
+    ------
+    ValueError
+        Where the shapes do not fit, or `out` shares elements with the input, or with a residual
+        that is not `out` itself.
+
+    Examples
+    --------
+    >>> import cnnfast
+    >>> from cnnfast.functional.convolution import fused_conv2d
+    >>> x, w = cnnfast.Tensor([[[[1.0, 2.0, 4.0]]]]), cnnfast.Tensor([[[[2.0, -1.0]]]])
+    >>> fused_conv2d(x, w, activation="relu", residual=cnnfast.Tensor([[[[1.0, -1.0]]]])).numpy()
+    array([[[[1., 0.]]]], dtype=float32)
+    """
+    bias = None if bias is None else as_float(bias)
+    o = _operands(as_float(input), as_float(weight), bias, stride, padding, dilation, groups)
+    y = _core.empty_image(*o.shape) if out is None else out
+    added = None if residual is None else as_image(as_float(residual).array)
+    _forward(o, y, added, activation, alpha, beta, sums)
+    return Tensor.wrap(y)
+
+
 def conv2d(
     input: Tensor,
     weight: Tensor,
@@ -102,46 +232,15 @@ def conv2d(
     """
     input, weight = as_float(input), as_float(weight)
     bias = None if bias is None else as_float(bias)
-    strides = shapes.pair(stride, "stride")
-    dilations = shapes.pair(dilation, "dilation")
-    kernel = (weight.shape[2], weight.shape[3]) if weight.ndim == 4 else (1, 1)
-    pads = shapes.conv_padding(padding, kernel, strides, dilations)
-    shape = shapes.conv2d(
-        input.shape, weight.shape, None if bias is None else bias.shape,
-        strides, pads, dilations, groups,
-    )
-    attributes: Attributes = (strides, (pads[0][0], pads[1][0]), dilations, groups)
-    x, w = as_image(input.array), as_dense(weight.array)
-    b = None if bias is None else as_dense(bias.array)
-    y = _core.empty_image(*shape)
-    depthwise = _is_depthwise(w.shape, groups)
-    if depthwise:
-        _core.depthwise_forward(y, x, w, b, *attributes[:3])
-    else:
-        algorithm = _core.conv2d_choose(y, x, w.shape, *attributes, "forward")
-        packed = packed_weight(weight, w, attributes, False, algorithm)
-        _core.conv2d_forward(y, x, packed, b, w.shape, *attributes, algorithm)
+    o = _operands(input, weight, bias, stride, padding, dilation, groups)
+    y = _core.empty_image(*o.shape)
+    _forward(o, y)
 
     def backward(dy: np.ndarray, needs: tuple[bool, ...]) -> tuple[np.ndarray | None, ...]:
         dy = as_image(dy)
-        dx = dw = db = None
-        if needs[0]:
-            dx = _core.empty_image(*x.shape)
-            if depthwise:
-                _core.depthwise_backward_input(dx, dy, w, *attributes[:3])
-            else:
-                way = _core.conv2d_choose(dy, dx, w.shape, *attributes, "backward_input")
-                rotated = packed_weight(weight, w, attributes, True, way)
-                _core.conv2d_backward_input(dx, dy, rotated, None, w.shape, *attributes, way)
-        if needs[1]:
-            dw = _core.empty(w.shape)
-            if depthwise:
-                _core.depthwise_backward_weight(dw, x, dy, *attributes[:3])
-            else:
-                way = _core.conv2d_choose(dy, x, w.shape, *attributes, "backward_weight")
-                _core.conv2d_backward_weight(dw, x, dy, *attributes, way)
-        if len(needs) > 2 and needs[2]:
-            db = _sum_pixels(dy)
+        dx = _input_gradient(o, dy) if needs[0] else None
+        dw = _weight_gradient(o, dy) if needs[1] else None
+        db = _sum_pixels(dy) if len(needs) > 2 and needs[2] else None
         return (dx, dw, db)[: len(needs)]
 
     inputs = (input, weight) if bias is None else (input, weight, bias)

@@ -4,14 +4,12 @@
 #define CNF_KERNELS_H
 
 #include "../cnnfast.h"
+#include "../ops/epilogue.h"
 #include "../ops/gather.h"
 #include "../ops/segments.h"
 #include "../ops/spans.h"
 #include "../ops/steps.h"
 #include "../ops/target_rule.h"
-
-/* Upper bound of `panel` over all instruction sets, for buffers on the stack. */
-#define CNF_MAX_PANEL 32
 
 typedef struct {
     const char *isa;

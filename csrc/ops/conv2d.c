@@ -12,11 +12,12 @@ size_t cnf_conv2d_forward_scratch(const cnf_conv2d *d)
     return cnf_grid_scratch(&g);
 }
 
-cnf_status cnf_conv2d_forward(float *y, const float *x, const float *packed, const float *bias,
-                              const cnf_conv2d *d, void *scratch)
+cnf_status cnf_conv2d_forward(float *y, double *sums, const float *x, const float *packed,
+                              const float *bias, const float *residual, const cnf_conv2d *d,
+                              void *scratch)
 {
     if (d->algorithm == CNF_CONV2D_WINOGRAD) {
-        cnf_winograd_run(y, x, packed, bias, d, 0, scratch);
+        cnf_winograd_run(y, sums, x, packed, bias, residual, d, 0, scratch);
         return CNF_OK;
     }
     cnf_grid g = cnf_grid_forward(d);
@@ -24,6 +25,8 @@ cnf_status cnf_conv2d_forward(float *y, const float *x, const float *packed, con
     g.target = y;
     g.packed = packed;
     g.bias = bias;
+    g.residual = residual;
+    g.sums = sums;
     cnf_grid_run(&g, scratch);
     return CNF_OK;
 }

@@ -132,7 +132,7 @@ cnf_status cnf_conv2d_backward_input(float *dx, const float *dy, const float *pa
                                      const float *bias, const cnf_conv2d *d, void *scratch)
 {
     if (d->algorithm == CNF_CONV2D_WINOGRAD) {
-        cnf_winograd_run(dx, dy, packed, bias, d, 1, scratch);
+        cnf_winograd_run(dx, NULL, dy, packed, bias, NULL, d, 1, scratch);
         return CNF_OK;
     }
     for (int64_t phase = 0; phase < d->stride_h * d->stride_w; phase++) {

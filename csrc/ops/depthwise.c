@@ -7,6 +7,7 @@
  * stride s the inputs of one remainder modulo s use the same taps. Called through plan/primitives.c. */
 #include "../isa/kernels.h"
 #include "../machine/machine.h"
+#include "epilogue.h"
 #include "ops.h"
 
 #include <string.h>
@@ -121,6 +122,9 @@ typedef struct {
     axis rows, cols;
     const span *spans;
     int64_t span_count, rows_each, row_count;
+    const cnf_finish *finish; /* or NULL */
+    const float *residual;    /* or NULL */
+    double *partial;          /* sums a task, or NULL */
 } sweep;
 
 static void sweep_row(const sweep *s, int64_t n, int64_t row)
@@ -155,6 +159,12 @@ static void sweep_task(const void *context, int64_t task, int thread)
     int64_t end = cnf_min((task + 1) * s->rows_each, s->row_count);
     for (int64_t row = task * s->rows_each; row < end; row++)
         sweep_row(s, row / s->rows.positions, row % s->rows.positions);
+    if (s->finish) { /* while the rows are in L2 */
+        const int64_t first = task * s->rows_each * s->cols.positions;
+        cnf_finish_pixels(s->y + first * s->y_pitch, s->y_pitch, end * s->cols.positions - first,
+                          s->c, s->residual ? s->residual + first * s->finish->residual_pitch : NULL,
+                          s->partial ? s->partial + task * 2 * s->c : NULL, s->finish);
+    }
 }
 
 /* weight (c, taps) to [taps][scratch_channels], zero beyond c. */
@@ -174,7 +184,25 @@ static size_t sweep_scratch(const cnf_depthwise *d, int64_t columns)
            + sizeof(span) * (size_t)columns;
 }
 
-size_t cnf_depthwise_forward_scratch(const cnf_depthwise *d) { return sweep_scratch(d, d->ow); }
+static int64_t rows_of_task(const cnf_depthwise *d)
+{
+    return cnf_max(1, TASK_BYTES / (4 * cnf_max(1, d->c) * (d->w + d->ow)));
+}
+
+static int64_t forward_tasks(const cnf_depthwise *d)
+{
+    return cnf_ceil_div(d->n * d->oh, rows_of_task(d));
+}
+
+static size_t partial_bytes(const cnf_depthwise *d)
+{
+    return d->epilogue.sums ? cnf_sums_bytes(forward_tasks(d), d->c) : 0;
+}
+
+size_t cnf_depthwise_forward_scratch(const cnf_depthwise *d)
+{
+    return partial_bytes(d) + sweep_scratch(d, d->ow);
+}
 size_t cnf_depthwise_backward_input_scratch(const cnf_depthwise *d)
 {
     return sweep_scratch(d, d->w);
@@ -196,19 +224,28 @@ static cnf_status run_sweep(sweep *s, const float *weight, const cnf_depthwise *
     span *spans = (span *)(w + d->kh * d->kw * s->w_pitch);
     s->spans = spans;
     s->span_count = make_spans(&s->cols, spans);
-    int64_t row_bytes = 4 * d->c * (d->w + d->ow);
-    s->rows_each = cnf_max(1, TASK_BYTES / row_bytes);
+    s->rows_each = rows_of_task(d);
     cnf_parallel(cnf_ceil_div(s->row_count, s->rows_each), depthwise_work(d), sweep_task, s);
     return CNF_OK;
 }
 
-cnf_status cnf_depthwise_forward(float *y, const float *x, const float *weight, const float *bias,
-                                 const cnf_depthwise *d, void *scratch)
+cnf_status cnf_depthwise_forward(float *y, double *sums, const float *x, const float *weight,
+                                 const float *bias, const float *residual, const cnf_depthwise *d,
+                                 void *scratch)
 {
-    sweep s = {.y = y, .x = x, .bias = bias, .y_pitch = d->y_pitch, .x_pitch = d->x_pitch};
+    const cnf_finish finish = cnf_finish_make(&d->epilogue);
+    sweep s = {.y = y, .x = x, .bias = bias, .y_pitch = d->y_pitch, .x_pitch = d->x_pitch,
+               .residual = residual};
+    if (cnf_finish_needed(&d->epilogue, residual))
+        s.finish = &finish;
+    if (d->epilogue.sums)
+        s.partial = scratch;
     s.rows = make_axis(d->h, d->oh, d->kh, d->stride_h, d->pad_top, d->dilation_h, 0);
     s.cols = make_axis(d->w, d->ow, d->kw, d->stride_w, d->pad_left, d->dilation_w, 0);
-    return run_sweep(&s, weight, d, scratch);
+    cnf_status status = run_sweep(&s, weight, d, (char *)scratch + partial_bytes(d));
+    if (s.partial)
+        cnf_sums_join(sums, s.partial, forward_tasks(d), d->c);
+    return status;
 }
 
 cnf_status cnf_depthwise_backward_input(float *dx, const float *dy, const float *weight,

@@ -73,6 +73,9 @@ cnf_grid cnf_grid_forward(const cnf_conv2d *d)
         .target_image = d->oh * d->ow * d->y_pitch,
         .target_row = d->ow * d->y_pitch,
         .target_pixel = d->y_pitch,
+        .epilogue = &d->epilogue,
+        .residual_image = d->oh * d->ow * d->epilogue.residual_pitch,
+        .residual_row = d->ow * d->epilogue.residual_pitch,
     };
     cnf_grid_flatten(&g);
     return g;
@@ -217,8 +220,10 @@ static void block_grid(const cnf_grid *g, cnf_blocking *b)
     b->column_blocks = cnf_ceil_div(g->columns, b->columns_per_block); /* 0: nothing to compute */
 }
 
-/* Scratch: the segments of a full and of the last channel block, then a source block a thread. */
+/* Scratch: partial sums a pixel block; the segments of a full and of the last channel block; a
+ * source block a thread. */
 typedef struct {
+    double *sums; /* [pixel blocks][2][groups * columns], or NULL */
     cnf_segment *segments[2];
     int64_t *starts[2];
     int64_t passes[2];
@@ -226,11 +231,21 @@ typedef struct {
     size_t block_stride;
 } grid_scratch;
 
+static int64_t pixel_blocks(const cnf_blocking *b)
+{
+    return b->image_blocks * b->row_blocks * b->col_blocks;
+}
+
 static size_t lay_out(const cnf_grid *g, const cnf_blocking *b, char *base, grid_scratch *s)
 {
     size_t segments = (size_t)cnf_round_up(most_segments(g, b) * (int64_t)sizeof(cnf_segment), 64);
     size_t starts = (size_t)cnf_round_up((b->depth_blocks + 2) * (int64_t)sizeof(int64_t), 64);
     size_t at = 0;
+    s->sums = NULL;
+    if (g->epilogue && g->epilogue->sums) {
+        s->sums = (double *)base;
+        at += cnf_sums_bytes(pixel_blocks(b), g->groups * g->columns);
+    }
     for (int i = 0; i < 2; i++) {
         s->segments[i] = (cnf_segment *)(base + at);
         at += segments;
@@ -254,36 +269,71 @@ typedef struct {
     const cnf_grid *g;
     const cnf_blocking *b;
     const grid_scratch *s;
+    const cnf_finish *finish; /* of the last pass, or NULL */
+    const float *bias;        /* where the sums begin, or NULL; */
+    int accumulate;           /* or they begin with what stands in the target */
+    const float *residual;    /* what the last pass adds, or NULL, and its strides */
+    int64_t residual_image, residual_row, residual_pixel;
 } grid_job;
 
-/* One pass: a panel at a time, so that it stays in L1 while all pixels of the block use it. */
-static void run_pass(const grid_job *job, const float *source, float *target, int64_t images,
-                     int64_t rows, int64_t cols, const float *packed, int64_t panel_stride,
-                     int64_t columns, const cnf_segment *segments, int64_t count,
-                     const float *bias, int accumulate)
+/* One task: a block of pixels by a block of columns, and where its operands begin. */
+typedef struct {
+    int64_t images, rows, cols, columns;
+    float *target;
+    const float *packed, *bias, *residual; /* the last two may be NULL */
+    double *sums;                          /* of these pixels, or NULL */
+} grid_block;
+
+/* One panel of one pass: all strips of pixels, so that it stays in L1 while they use it. */
+static void run_panel(const grid_job *job, const grid_block *t, int64_t column, const float *source,
+                      const float *weights, const cnf_segment *segments, int64_t count,
+                      int accumulate, cnf_finish *finish)
 {
     const cnf_grid *g = job->g;
     const cnf_blocking *b = job->b;
-    const int64_t panel = cnf_kernel->panel;
-    const int64_t a_row = g->w.step * b->pixel, a_line = g->h.step * b->row;
-    for (int64_t j = 0; j < columns; j += panel) {
-        const float *weights = packed + j / panel * panel_stride;
-        const float *bias_j = bias ? bias + j : NULL;
-        int64_t n = cnf_min(panel, columns - j);
-        if (images > cols) { /* small images: a tile takes the same pixel of several images */
-            for (int64_t pixel = 0; pixel < rows * cols; pixel++) {
-                int64_t i = pixel / cols, k = pixel % cols;
-                cnf_kernel->gemm_strip(target + i * g->target_row + k * g->target_pixel + j,
-                                       g->target_image, images, n, source + i * a_line + k * a_row,
-                                       b->image, 1, segments, count, weights, bias_j, accumulate);
-            }
+    const float *bias = t->bias ? t->bias + column : NULL;
+    const int64_t n = cnf_min(cnf_kernel->panel, t->columns - column);
+    const int64_t a_pixel = g->w.step * b->pixel, a_line = g->h.step * b->row;
+    /* Small images: a strip takes the same pixel of several images. */
+    const int across = t->images > t->cols;
+    const int64_t strips = t->rows * (across ? t->cols : t->images);
+    const int64_t pixels = across ? t->images : t->cols, a_row = across ? b->image : a_pixel;
+    const int64_t c_row = across ? g->target_image : g->target_pixel;
+    if (finish)
+        finish->residual_pitch = across ? job->residual_image : job->residual_pixel;
+    for (int64_t strip = 0; strip < strips; strip++) {
+        const int64_t image = across ? 0 : strip / t->rows, k = across ? strip % t->cols : 0;
+        const int64_t i = across ? strip / t->cols : strip % t->rows;
+        if (finish && t->residual)
+            finish->residual = t->residual + image * job->residual_image + i * job->residual_row +
+                               k * job->residual_pixel + column;
+        cnf_kernel->gemm_strip_finish(
+            t->target + image * g->target_image + i * g->target_row + k * g->target_pixel + column,
+            c_row, pixels, n, source + image * b->image + i * a_line + k * a_pixel, a_row, 1,
+            segments, count, weights, bias, accumulate, finish);
+    }
+}
+
+static void run_pass(const grid_job *job, const grid_block *t, const float *source,
+                     const float *packed, const cnf_segment *segments, int64_t count,
+                     int accumulate, int last)
+{
+    const int64_t panel = cnf_kernel->panel, panel_stride = cnf_depth(job->g);
+    for (int64_t column = 0; column < t->columns; column += panel) {
+        const float *weights = packed + column * panel_stride;
+        if (!last || !job->finish) {
+            run_panel(job, t, column, source, weights, segments, count, accumulate, NULL);
             continue;
         }
-        for (int64_t line = 0; line < images * rows; line++) {
-            int64_t image = line / rows, i = line % rows;
-            cnf_kernel->gemm_strip(target + image * g->target_image + i * g->target_row + j,
-                                   g->target_pixel, cols, n, source + image * b->image + i * a_line,
-                                   a_row, 1, segments, count, weights, bias_j, accumulate);
+        cnf_moments moments;
+        cnf_finish finish = *job->finish;
+        moments.rows = 0;
+        finish.moments = t->sums ? &moments : NULL;
+        run_panel(job, t, column, source, weights, segments, count, accumulate, &finish);
+        if (t->sums) {
+            double *sum = t->sums + column;
+            cnf_moments_store(&moments, cnf_min(panel, t->columns - column), sum,
+                              sum + job->g->groups * job->g->columns);
         }
     }
 }
@@ -293,39 +343,50 @@ static void grid_task(const void *context, int64_t index, int thread)
     const grid_job *job = context;
     const cnf_grid *g = job->g;
     const cnf_blocking *b = job->b;
-    const int64_t column_block = index % b->column_blocks;
+    const int64_t column = index % b->column_blocks * b->columns_per_block;
     int64_t rest = index / b->column_blocks;
+    const int64_t pixel_block = rest % pixel_blocks(b), group = rest / pixel_blocks(b);
     const int64_t col = rest % b->col_blocks * b->cols;
     rest /= b->col_blocks;
     const int64_t row = rest % b->row_blocks * b->rows;
     rest /= b->row_blocks;
-    const int64_t image = rest % b->image_blocks * b->images, group = rest / b->image_blocks;
-    const int64_t images = cnf_min(b->images, g->n - image);
-    const int64_t rows = cnf_min(b->rows, g->h.outputs - row);
-    const int64_t cols = cnf_min(b->cols, g->w.outputs - col);
-    const int64_t column = column_block * b->columns_per_block;
-    const int64_t columns = cnf_min(b->columns_per_block, g->columns - column);
-    const int64_t panel = cnf_kernel->panel, panel_stride = cnf_depth(g) * panel;
-
-    float *target = g->target + image * g->target_image + row * g->target_row +
-                    col * g->target_pixel + group * g->columns + column;
-    const float *packed = g->packed + (group * panels(g) + column / panel) * panel_stride;
-    const float *bias = g->bias ? g->bias + group * g->columns + column : NULL;
+    const int64_t image = rest % b->image_blocks * b->images;
+    const int64_t panel = cnf_kernel->panel, channel_of_y = group * g->columns + column;
+    const grid_block t = {
+        .images = cnf_min(b->images, g->n - image),
+        .rows = cnf_min(b->rows, g->h.outputs - row),
+        .cols = cnf_min(b->cols, g->w.outputs - col),
+        .columns = cnf_min(b->columns_per_block, g->columns - column),
+        .target = g->target + image * g->target_image + row * g->target_row +
+                  col * g->target_pixel + channel_of_y,
+        .packed = g->packed + (group * panels(g) * panel + column) * cnf_depth(g),
+        .bias = job->bias ? job->bias + channel_of_y : NULL,
+        .residual = job->residual ? job->residual + image * job->residual_image +
+                                        row * job->residual_row + col * job->residual_pixel +
+                                        channel_of_y
+                                  : NULL,
+        .sums = job->s->sums ? job->s->sums + pixel_block * 2 * g->groups * g->columns +
+                                   channel_of_y
+                             : NULL,
+    };
+    const float *packed = t.packed;
     float *block = job->s->blocks + (size_t)thread * job->s->block_stride;
-    int accumulate = 0;
+    int accumulate = job->accumulate;
     for (int64_t k = 0; k < b->channel_blocks; k++) {
         const int64_t channel = k * b->channels_per_block;
         const int64_t channels = cnf_min(b->channels_per_block, g->channels - channel);
-        const int last = channels < b->channels_per_block;
-        const float *source = cnf_source_block(g, b, block, group, image, images, row, rows, col,
-                                               cols, channel, channels);
-        for (int64_t pass = 0; pass < job->s->passes[last]; pass++) {
-            const cnf_segment *segments = job->s->segments[last] + job->s->starts[last][pass];
-            const int64_t count = job->s->starts[last][pass + 1] - job->s->starts[last][pass];
-            run_pass(job, source, target, images, rows, cols, packed, panel_stride, columns,
-                     segments, count, bias, accumulate);
+        const int short_block = channels < b->channels_per_block;
+        const cnf_segment *segments = job->s->segments[short_block];
+        const int64_t *starts = job->s->starts[short_block];
+        const int64_t passes = job->s->passes[short_block];
+        const float *source = cnf_source_block(g, b, block, group, image, t.images, row, t.rows, col,
+                                               t.cols, channel, channels);
+        for (int64_t pass = 0; pass < passes; pass++) {
+            const int64_t first = starts[pass], count = starts[pass + 1] - first;
+            const int last = k + 1 == b->channel_blocks && pass + 1 == passes;
+            run_pass(job, &t, source, packed, segments + first, count, accumulate, last);
             for (int64_t s = 0; s < count; s++)
-                packed += segments[s].length * panel;
+                packed += segments[first + s].length * panel;
             accumulate = 1;
         }
     }
@@ -335,16 +396,33 @@ void cnf_grid_run(const cnf_grid *g, void *scratch)
 {
     cnf_blocking b;
     grid_scratch s;
+    cnf_finish finish;
     block_grid(g, &b);
     lay_out(g, &b, scratch, &s);
     list_segments(g, &b, b.channels_per_block, s.segments[0], s.starts[0], &s.passes[0]);
     int64_t left = g->channels - (b.channel_blocks - 1) * b.channels_per_block;
     list_segments(g, &b, left, s.segments[1], s.starts[1], &s.passes[1]);
-    int64_t tasks = b.image_blocks * b.row_blocks * b.col_blocks * b.column_blocks * g->groups;
+    grid_job job = {.g = g, .b = &b, .s = &s, .bias = g->bias};
+    if (g->epilogue && cnf_finish_needed(g->epilogue, g->residual)) {
+        finish = cnf_finish_make(g->epilogue);
+        job.finish = &finish;
+        job.residual = g->residual;
+        job.residual_image = g->residual_image;
+        job.residual_row = g->residual_row;
+        job.residual_pixel = g->epilogue->residual_pitch;
+    }
+    if (g->residual && g->residual == g->target) { /* begin with it, and add the bias at the end */
+        job.accumulate = 1;
+        job.bias = NULL;
+        job.residual = g->bias;
+        job.residual_image = job.residual_row = job.residual_pixel = 0;
+    }
+    int64_t tasks = pixel_blocks(&b) * b.column_blocks * g->groups;
     double flops = 2.0 * (double)(g->n * g->h.outputs * g->w.outputs) *
                    (double)(g->groups * g->columns) * (double)(cnf_depth(g) + 1);
-    grid_job job = {g, &b, &s};
     cnf_parallel(tasks, flops * CNF_NS_PER_FLOP, grid_task, &job);
+    if (s.sums)
+        cnf_sums_join(g->sums, s.sums, pixel_blocks(&b), g->groups * g->columns);
 }
 
 typedef struct {

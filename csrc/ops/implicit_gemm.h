@@ -30,6 +30,10 @@ typedef struct {
     int64_t target_image, target_row, target_pixel;
     const float *packed; /* [groups][panels][depth][panel] */
     const float *bias;   /* [groups * columns], or NULL */
+    const cnf_epilogue *epilogue; /* of the forward grid; NULL in others */
+    const float *residual;        /* pixels at residual + n*image + i*row + j*pitch, or NULL */
+    int64_t residual_image, residual_row;
+    double *sums;                 /* [2][groups * columns], where the epilogue wants them */
 } cnf_grid;
 
 /* How a grid is cut: pixels into blocks whose source, one channel block deep, fits the L2 cache

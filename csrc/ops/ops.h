@@ -24,11 +24,12 @@ cnf_status cnf_arg_extreme(int64_t *y, const float *x, const cnf_arg_box *d, voi
 cnf_status cnf_gemm_forward(float *c, const float *a, const float *b, const cnf_gemm *d, void *scratch);
 size_t cnf_gemm_forward_scratch(const cnf_gemm *d);
 
-/* conv2d */
+/* conv2d: sums, bias and residual may be NULL; the residual may be y */
 cnf_status cnf_conv2d_pack_forward(float *packed, const float *w, const cnf_conv2d *d, void *scratch);
 cnf_status cnf_conv2d_pack_backward(float *packed, const float *w, const cnf_conv2d *d, void *scratch);
-cnf_status cnf_conv2d_forward(float *y, const float *x, const float *packed, const float *bias,
-                              const cnf_conv2d *d, void *scratch);
+cnf_status cnf_conv2d_forward(float *y, double *sums, const float *x, const float *packed,
+                              const float *bias, const float *residual, const cnf_conv2d *d,
+                              void *scratch);
 size_t cnf_conv2d_forward_scratch(const cnf_conv2d *d);
 cnf_status cnf_conv2d_backward_input(float *dx, const float *dy, const float *packed,
                                      const float *bias, const cnf_conv2d *d, void *scratch);
@@ -37,9 +38,10 @@ cnf_status cnf_conv2d_backward_weight(float *dw, const float *x, const float *dy
                                       const cnf_conv2d *d, void *scratch);
 size_t cnf_conv2d_backward_weight_scratch(const cnf_conv2d *d);
 
-/* depthwise */
-cnf_status cnf_depthwise_forward(float *y, const float *x, const float *weight, const float *bias,
-                                 const cnf_depthwise *d, void *scratch);
+/* depthwise: sums, bias and residual may be NULL */
+cnf_status cnf_depthwise_forward(float *y, double *sums, const float *x, const float *weight,
+                                 const float *bias, const float *residual, const cnf_depthwise *d,
+                                 void *scratch);
 cnf_status cnf_depthwise_backward_input(float *dx, const float *dy, const float *weight,
                                         const cnf_depthwise *d, void *scratch);
 cnf_status cnf_depthwise_backward_weight(float *dw, const float *x, const float *dy,

@@ -8,6 +8,9 @@
 
 #include <stdint.h>
 
+/* Upper bound of a panel's columns over all instruction sets, for buffers on the stack. */
+#define CNF_MAX_PANEL 32
+
 typedef struct {
     int64_t offset; /* floats from the tile's base in A */
     int64_t length; /* depth of this segment */

@@ -2,7 +2,7 @@
  *
  * For each block of tiles: transform its input into V[36][tiles][channels]; for each panel of
  * columns the 36 products  V[t][tiles, channels] * U[t][channels, panel] -> M[t][tiles, panel];
- * transform M into the output with the bias. V and M of a block stay in the L2 cache, U streams.
+ * transform M into the output with bias and epilogue. V and M of a block stay in the L2 cache, U streams.
  * The input gradient is the same with rotated weights. Source: A. Lavin, S. Gray, "Fast algorithms
  * for convolutional neural networks", 2016; transforms in tiles/winograd.inc. */
 #include "winograd.h"
@@ -33,6 +33,10 @@ typedef struct {
     int64_t v_pitch, v_stride, m_stride;    /* floats from a tile of V to the next; from a point */
     float *scratch;
     size_t thread_floats;
+    size_t sums_bytes; /* of the partial sums, which stand before the threads' scratch */
+    double *partial;   /* [blocks][2][columns], or NULL */
+    const cnf_finish *finish; /* or NULL */
+    const float *residual;    /* or NULL */
 } winograd_job;
 
 int cnf_winograd_fits(const cnf_conv2d *d)
@@ -74,13 +78,15 @@ static void plan(winograd_job *job, const cnf_conv2d *d, int backward)
     job->v_stride = job->block * job->v_pitch + 16;
     job->m_stride = job->block * cnf_kernel->panel + 16;
     job->thread_floats = (size_t)(POINTS * (job->v_stride + job->m_stride));
+    if (!backward && d->epilogue.sums)
+        job->sums_bytes = cnf_sums_bytes(job->blocks, job->columns);
 }
 
 size_t cnf_winograd_scratch(const cnf_conv2d *d, int backward)
 {
     winograd_job job;
     plan(&job, d, backward);
-    return sizeof(float) * job.thread_floats * (size_t)cnf_threads();
+    return job.sums_bytes + sizeof(float) * job.thread_floats * (size_t)cnf_threads();
 }
 
 static void transform_input(const winograd_job *job, int64_t first, int64_t count, float *v)
@@ -112,17 +118,39 @@ static void multiply(const winograd_job *job, int64_t count, int64_t columns, co
 }
 
 static void transform_output(const winograd_job *job, int64_t first, int64_t count, const float *m,
-                             int64_t column, int64_t columns)
+                             int64_t column, int64_t columns, cnf_finish *finish)
 {
-    const int64_t row = job->target_w * job->target_pitch;
+    const int64_t pitch = job->target_pitch;
     for (int64_t t = 0; t < count; t++) {
         const cnf_tile tile = cnf_tile_at(&job->tiling, first + t);
-        float *pixel = job->target + (tile.image * job->target_h + tile.row) * row +
-                       tile.col * job->target_pitch + column;
-        cnf_kernel->winograd_output(pixel, row, job->target_pitch, cnf_min(4, job->target_h - tile.row),
+        const int64_t at = (tile.image * job->target_h + tile.row) * job->target_w + tile.col;
+        if (job->residual)
+            finish->residual = job->residual + at * finish->residual_pitch + column;
+        cnf_kernel->winograd_output(job->target + at * pitch + column, job->target_w * pitch, pitch,
+                                    cnf_min(4, job->target_h - tile.row),
                                     cnf_min(4, job->target_w - tile.col),
                                     m + t * cnf_kernel->panel, job->m_stride,
-                                    job->bias ? job->bias + column : NULL, columns);
+                                    job->bias ? job->bias + column : NULL, columns, finish);
+    }
+}
+
+/* One panel of a block of tiles, with the epilogue if there is one. */
+static void finish_panel(const winograd_job *job, int64_t block, int64_t count, const float *m,
+                         int64_t column, int64_t columns)
+{
+    const int64_t first = block * job->block;
+    if (!job->finish) {
+        transform_output(job, first, count, m, column, columns, NULL);
+        return;
+    }
+    cnf_moments moments;
+    cnf_finish finish = *job->finish;
+    moments.rows = 0;
+    finish.moments = job->partial ? &moments : NULL;
+    transform_output(job, first, count, m, column, columns, &finish);
+    if (job->partial) {
+        double *sums = job->partial + block * 2 * job->columns + column;
+        cnf_moments_store(&moments, columns, sums, sums + job->columns);
     }
 }
 
@@ -130,7 +158,7 @@ static void winograd_task(const void *context, int64_t index, int thread)
 {
     const winograd_job *job = context;
     const int64_t panel = cnf_kernel->panel;
-    const int64_t first = index / job->column_blocks * job->block;
+    const int64_t block = index / job->column_blocks, first = block * job->block;
     const int64_t count = cnf_min(job->block, job->tiling.count - first);
     const int64_t first_panel = index % job->column_blocks * job->panels_per_block;
     const int64_t end_panel = cnf_min(job->panels, first_panel + job->panels_per_block);
@@ -140,12 +168,13 @@ static void winograd_task(const void *context, int64_t index, int thread)
     for (int64_t p = first_panel; p < end_panel; p++) {
         const int64_t columns = cnf_min(panel, job->columns - p * panel);
         multiply(job, count, columns, v, job->packed + p * POINTS * job->channels * panel, m);
-        transform_output(job, first, count, m, p * panel, columns);
+        finish_panel(job, block, count, m, p * panel, columns);
     }
 }
 
-void cnf_winograd_run(float *target, const float *source, const float *packed, const float *bias,
-                      const cnf_conv2d *d, int backward, void *scratch)
+void cnf_winograd_run(float *target, double *sums, const float *source, const float *packed,
+                      const float *bias, const float *residual, const cnf_conv2d *d, int backward,
+                      void *scratch)
 {
     winograd_job job;
     plan(&job, d, backward);
@@ -153,9 +182,18 @@ void cnf_winograd_run(float *target, const float *source, const float *packed, c
     job.source = source;
     job.packed = packed;
     job.bias = bias;
-    job.scratch = scratch;
+    job.scratch = (float *)((char *)scratch + job.sums_bytes);
+    cnf_finish finish = cnf_finish_make(&d->epilogue);
+    if (!backward && cnf_finish_needed(&d->epilogue, residual)) {
+        finish.residual_row = job.target_w * finish.residual_pitch;
+        job.finish = &finish;
+        job.residual = residual;
+        job.partial = d->epilogue.sums ? scratch : NULL;
+    }
     double flops = 2.0 * POINTS * (double)job.tiling.count * (double)(job.channels * job.columns);
     cnf_parallel(job.blocks * job.column_blocks, flops * CNF_NS_PER_FLOP, winograd_task, &job);
+    if (job.partial)
+        cnf_sums_join(sums, job.partial, job.blocks, job.columns);
 }
 
 /* ---- weights ----------------------------------------------------------------------------- */

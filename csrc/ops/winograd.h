@@ -33,10 +33,11 @@ int cnf_winograd_fits(const cnf_conv2d *d);
 size_t cnf_winograd_packed_size(const cnf_conv2d *d, int backward);
 void cnf_winograd_pack(float *packed, const float *w, const cnf_conv2d *d, int backward);
 
-/* Forward: target y, source x. Backward: target dx, source dy. */
+/* Forward: target y, source x. Backward: target dx, source dy, neither sums nor residual. */
 size_t cnf_winograd_scratch(const cnf_conv2d *d, int backward);
-void cnf_winograd_run(float *target, const float *source, const float *packed, const float *bias,
-                      const cnf_conv2d *d, int backward, void *scratch);
+void cnf_winograd_run(float *target, double *sums, const float *source, const float *packed,
+                      const float *bias, const float *residual, const cnf_conv2d *d, int backward,
+                      void *scratch);
 
 size_t cnf_winograd_backward_weight_scratch(const cnf_conv2d *d);
 void cnf_winograd_backward_weight(float *dw, const float *x, const float *dy, const cnf_conv2d *d,
