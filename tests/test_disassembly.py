@@ -2,12 +2,14 @@
 
 A compiler that spills one accumulator costs the tile a multiple of its time and no other test
 sees it. The innermost loop of `tile_<rows>_<vectors>_<by depth>` must hold exactly rows * vectors
-fused multiply-adds and no vector register may meet the stack there.
+fused multiply-adds and no vector register may meet the stack there. NEON's tile is read where a
+compiler for AArch64 is installed.
 """
 
 from __future__ import annotations
 
 import ast
+import platform
 import re
 import shutil
 import subprocess
@@ -19,8 +21,46 @@ import pytest
 from cnnfast import _core
 
 ROOT = Path(__file__).parents[1]
-WIDEST = {"avx2": (6, 2), "avx512": (14, 2)}
-REGISTER = {"avx2": "%ymm", "avx512": "%zmm"}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """An architecture: the prefix of its tools, and how its code reads."""
+
+    tools: str
+    jump: str
+    multiply: str
+    spill: str
+
+
+X86 = Machine("", r"j\w+\s+([0-9a-f]+)", "vfmadd", r"\(%r[sb]p.*%[xyz]mm|%[xyz]mm.*\(%r[sb]p")
+ARM = Machine(
+    "" if platform.machine() == "aarch64" else "aarch64-linux-gnu-",
+    r"(?:b|b\.\w+|cbn?z|tbn?z)\s(?:.*,\s*)?([0-9a-f]+) <", "fmla", r"\b[qv]\d+.*\[sp",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Widest:
+    """The largest tile of an instruction set and the registers that hold it."""
+
+    machine: Machine
+    rows: int
+    vectors: int
+    register: str
+
+
+WIDEST = {
+    "avx2": Widest(X86, 6, 2, "%ymm"),
+    "avx512": Widest(X86, 14, 2, "%zmm"),
+    "neon": Widest(ARM, 7, 3, ".4s"),
+}
+BUILT = [
+    isa
+    for isa, widest in WIDEST.items()
+    if isa in _core.cpu_info()["isas"]
+    or (widest.machine is ARM and shutil.which(ARM.tools + "gcc"))
+]
 Code = list[tuple[int, str]]
 """Addresses and instructions of one function."""
 
@@ -42,16 +82,16 @@ class Tile:
     by_depth: int
 
 
-def objdump(*arguments: str) -> list[str]:
+def objdump(machine: Machine, *arguments: str) -> list[str]:
     """The lines that objdump prints."""
-    command = ["objdump", *arguments]
+    command = [f"{machine.tools}objdump", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
 
 
-def tile_addresses(binary: Path) -> dict[int, Tile]:
+def tile_addresses(binary: Path, machine: Machine) -> dict[int, Tile]:
     """Where each tile stands; the symbol table names the source file before its functions."""
     found, isa = {}, ""
-    for line in objdump("-t", str(binary)):
+    for line in objdump(machine, "-t", str(binary)):
         if match := re.search(r" df \*ABS\*\s+0+\s*(\S*)$", line):
             isa = Path(match[1]).stem
         match = re.match(r"([0-9a-f]+) .* F \.text\s.* tile_(\d+)_(\d+)_([01])$", line)
@@ -60,12 +100,13 @@ def tile_addresses(binary: Path) -> dict[int, Tile]:
     return found
 
 
-def disassemble(binary: Path) -> dict[Tile, Code]:
+def disassemble(binary: Path, machine: Machine) -> dict[Tile, Code]:
     """The instructions of each tile in `binary`; none if its symbols were stripped."""
-    addresses = tile_addresses(binary)
+    addresses = tile_addresses(binary, machine)
     code: dict[Tile, Code] = {tile: [] for tile in addresses.values()}
     current: Code | None = None
-    for line in objdump("-d", "--no-show-raw-insn", str(binary)) if addresses else []:
+    arguments = ("-d", "--no-show-raw-insn", str(binary))
+    for line in objdump(machine, *arguments) if addresses else []:
         if match := re.match(r"([0-9a-f]+) <.*>:$", line):
             tile = addresses.get(int(match[1], 16))
             current = None if tile is None else code[tile]
@@ -82,25 +123,27 @@ def compile_isa(isa: str, folder: Path) -> Path:
             flags = ast.literal_eval(statement.value)
     target = folder / f"{isa}.o"
     source = ROOT / "csrc" / "isa" / f"{isa}.c"
-    command = ["gcc", *flags, "-fPIC", "-I", str(ROOT / "csrc"), "-c", str(source), "-o", target]
+    compiler = f"{WIDEST[isa].machine.tools}gcc"
+    command = [compiler, *flags, "-fPIC", "-I", str(ROOT / "csrc"), "-c", str(source), "-o", target]
     subprocess.run(command, check=True)
     return target
 
 
 @pytest.fixture(scope="module")
 def tiles(tmp_path_factory: pytest.TempPathFactory) -> dict[Tile, Code]:
-    """The instructions of every tile of AVX2 and AVX-512."""
-    code = disassemble(Path(_core.__file__))
-    if not code and "avx2" in _core.cpu_info()["isas"]:
-        folder = tmp_path_factory.mktemp("tiles")
-        for isa in WIDEST:
-            code |= disassemble(compile_isa(isa, folder))
+    """The instructions of every tile, from the extension where it has symbols."""
+    native = ARM if ARM.tools == "" else X86
+    code = disassemble(Path(_core.__file__), native)
+    folder = tmp_path_factory.mktemp("tiles")
+    for isa in BUILT:
+        if isa not in {tile.isa for tile in code}:
+            code |= disassemble(compile_isa(isa, folder), WIDEST[isa].machine)
     return code
 
 
-def innermost_loops(code: Code) -> list[list[str]]:
+def innermost_loops(code: Code, machine: Machine) -> list[list[str]]:
     """Bodies of the loops with multiply-adds that contain no other loop."""
-    jumps = [(address, re.match(r"j\w+\s+([0-9a-f]+)", text)) for address, text in code]
+    jumps = [(address, re.match(machine.jump, text)) for address, text in code]
     loops = [(int(to[1], 16), address) for address, to in jumps if to and int(to[1], 16) <= address]
     inner = [
         (start, end)
@@ -108,23 +151,23 @@ def innermost_loops(code: Code) -> list[list[str]]:
         if not any((s, e) != (start, end) and start <= s and e <= end for s, e in loops)
     ]
     bodies = [[text for at, text in code if start <= at <= end] for start, end in inner]
-    return [body for body in bodies if any(text.startswith("vfmadd") for text in body)]
+    return [body for body in bodies if any(t.startswith(machine.multiply) for t in body)]
 
 
-@pytest.mark.parametrize("isa", WIDEST)
+@pytest.mark.parametrize("isa", BUILT)
 def test_inner_loops_hold_the_accumulators_in_registers(tiles: dict[Tile, Code], isa: str) -> None:
-    if isa not in _core.cpu_info()["isas"]:
-        pytest.skip(f"not built for, or not run on, a machine with {isa}")
     mine = {tile: code for tile, code in tiles.items() if tile.isa == isa}
-    rows, vectors = WIDEST[isa]
+    widest = WIDEST[isa]
+    machine = widest.machine
     assert {(t.rows, t.vectors, t.by_depth) for t in mine} == {
-        (i + 1, j + 1, d) for i in range(rows) for j in range(vectors) for d in (0, 1)
+        (i + 1, j + 1, d) for i in range(widest.rows) for j in range(widest.vectors) for d in (0, 1)
     }
     for tile, code in mine.items():
-        bodies = innermost_loops(code)  # several, where the compiler made versions of one
+        bodies = innermost_loops(code, machine)  # several, where the compiler made versions of one
         assert bodies, tile
         for body in bodies:
-            multiplies = [t for t in body if t.startswith("vfmadd") and REGISTER[isa] in t]
-            assert len(multiplies) == tile.rows * tile.vectors, (tile, body)
-            spills = [t for t in body if re.search(r"\(%r[sb]p", t) and re.search(r"%[xyz]mm", t)]
+            multiplies = [t for t in body if t.startswith(machine.multiply)]
+            vectors = [t for t in multiplies if widest.register in t]
+            assert len(vectors) == tile.rows * tile.vectors, (tile, body)
+            spills = [t for t in body if re.search(machine.spill, t)]
             assert not spills, (tile, spills)

@@ -10,6 +10,8 @@
 extern const cnf_kernels cnf_kernels_generic;
 #if defined(__x86_64__)
 extern const cnf_kernels cnf_kernels_avx2, cnf_kernels_avx512;
+#elif defined(__aarch64__)
+extern const cnf_kernels cnf_kernels_neon;
 #endif
 
 static const cnf_kernels *rungs[4] = {&cnf_kernels_generic};
@@ -24,6 +26,8 @@ __attribute__((constructor)) static void climb(void)
         rungs[rung_count++] = &cnf_kernels_avx2;
     if (features.avx512)
         rungs[rung_count++] = &cnf_kernels_avx512;
+#elif defined(__aarch64__)
+    rungs[rung_count++] = &cnf_kernels_neon; /* part of the baseline: nothing to detect */
 #endif
     cnf_kernel = rungs[rung_count - 1];
     const char *forced = getenv("CNNFAST_ISA");

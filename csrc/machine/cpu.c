@@ -60,6 +60,7 @@ void cnf_denormals_restore(unsigned mode) { _mm_setcsr(mode); }
 
 #elif defined(__aarch64__)
 
+/* Advanced SIMD belongs to the baseline: the ladder has nothing to ask. */
 cnf_cpu_features cnf_detect_cpu(void) { return (cnf_cpu_features){0, 0}; }
 const char *cnf_cpu_name(void) { return "aarch64"; }
 
@@ -68,13 +69,13 @@ unsigned cnf_denormals_flush(void)
 {
     uint64_t mode;
     __asm__ volatile("mrs %0, fpcr" : "=r"(mode));
-    __asm__ volatile("msr fpcr, %0" : : "r"(mode | (1u << 24)));
+    __asm__ volatile("msr fpcr, %0" : : "r"(mode | (1u << 24)) : "memory");
     return (unsigned)mode;
 }
 
 void cnf_denormals_restore(unsigned mode)
 {
-    __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)mode));
+    __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)mode) : "memory");
 }
 
 #else
