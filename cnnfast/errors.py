@@ -1,6 +1,6 @@
 """The exceptions of cnnfast that are not Python's own."""
 
-__all__ = ["FormatError"]
+__all__ = ["FormatError", "UnsupportedOperatorError"]
 
 
 class FormatError(ValueError):
@@ -9,3 +9,7 @@ class FormatError(ValueError):
     Every reader of cnnfast either returns what the file holds or raises this; the message names
     the file, what was expected and what was found.
     """
+
+
+class UnsupportedOperatorError(FormatError):
+    """A model needs operators, or forms of them, that cnnfast does not have; it names them all."""

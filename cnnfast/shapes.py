@@ -14,6 +14,8 @@ from typing import Any
 __all__ = ["conv2d", "conv_transpose2d", "linear", "matmul", "pair", "same_padding"]
 
 Pair = tuple[int, int]
+Padding = int | Sequence[int] | Sequence[Sequence[int]] | str
+"""An integer, a pair, ((top, bottom), (left, right)), ``"same"`` or ``"valid"``."""
 
 
 def integers(value: int | Iterable[int], name: str) -> tuple[int, ...]:
@@ -42,11 +44,14 @@ def same_padding(kernel: Pair, dilation: Pair) -> tuple[Pair, Pair]:
 
 
 def conv_padding(
-    padding: int | Sequence[int] | str, kernel: Pair, stride: Pair, dilation: Pair
+    padding: Padding, kernel: Pair, stride: Pair, dilation: Pair
 ) -> tuple[Pair, Pair]:
-    """Return ((top, bottom), (left, right)) for an integer, a pair, ``"same"`` or ``"valid"``."""
+    """Return ((top, bottom), (left, right)) for any `Padding`."""
+    if not isinstance(padding, (str, int)) and all(isinstance(p, Sequence) for p in padding):
+        rows, cols = (pair(p, "padding", minimum=0) for p in padding)
+        return rows, cols
     if not isinstance(padding, str):
-        h, w = pair(padding, "padding", minimum=0)
+        h, w = pair(padding, "padding", minimum=0)  # type: ignore[arg-type]
         return (h, h), (w, w)
     if padding == "valid":
         return (0, 0), (0, 0)

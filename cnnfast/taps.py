@@ -101,15 +101,19 @@ def average(
     padding: int,
     count_include_pad: bool,
     divisor: float | None,
+    dilation: int = 1,
+    after: int | None = None,
 ) -> Axis:
     """Windows whose taps weigh 1 / divisor, by default the number of positions.
 
-    Positions in the padding count where `count_include_pad`; those beyond it never do.
+    Positions in the padding, of which `after` follow the input (by default as many as precede it),
+    count where `count_include_pad`; those beyond it never do.
     """
     output, k = _grid(out, kernel)
-    at = output * stride - padding + k
+    at = output * stride - padding + k * dilation
     inside = (at >= 0) & (at < size)
-    counted = at < size + padding if count_include_pad else inside
+    end = size + (padding if after is None else after)
+    counted = at < end if count_include_pad else inside
     count = (
         np.bincount(output[counted], minlength=out) if divisor is None else np.full(out, divisor)
     )

@@ -10,7 +10,7 @@ import numpy as np
 from .. import _core, shapes
 from ..autograd import record
 from ..layout import as_dense, as_image
-from ..shapes import Pair
+from ..shapes import Padding, Pair
 from ..tensor import Tensor, as_float
 
 __all__ = ["conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d"]
@@ -74,7 +74,7 @@ def _operands(
     weight: Tensor,
     bias: Tensor | None,
     stride: int | Sequence[int],
-    padding: int | Sequence[int] | str,
+    padding: Padding,
     dilation: int | Sequence[int],
     groups: int,
 ) -> _Operands:
@@ -133,7 +133,7 @@ def fused_conv2d(
     weight: Tensor,
     bias: Tensor | None = None,
     stride: int | Sequence[int] = 1,
-    padding: int | Sequence[int] | str = 0,
+    padding: Padding = 0,
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
     *,
@@ -191,7 +191,7 @@ def conv2d(
     weight: Tensor,
     bias: Tensor | None = None,
     stride: int | Sequence[int] = 1,
-    padding: int | Sequence[int] | str = 0,
+    padding: Padding = 0,
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
 ) -> Tensor:
@@ -207,8 +207,8 @@ def conv2d(
         Added to each output channel, float32 (O,).
     stride, dilation : int or pair
         Pixels from one output to the next; from one tap of the kernel to the next.
-    padding : int, pair, "same" or "valid"
-        Zeros around the image, in pixels.
+    padding : int, pair, pair of pairs, "same" or "valid"
+        Zeros around the image, in pixels; ((top, bottom), (left, right)) sets each side.
     groups : int
         Channels are cut into this many groups that do not see each other.
 
@@ -340,7 +340,7 @@ def conv1d(
     weight: Tensor,
     bias: Tensor | None = None,
     stride: int | Sequence[int] = 1,
-    padding: int | Sequence[int] | str = 0,
+    padding: Padding = 0,
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
 ) -> Tensor:

@@ -53,9 +53,10 @@ def _flat_index(index: np.ndarray, rows: Windows, cols: Windows) -> np.ndarray:
     return np.where((row < 0) | (col < 0), -1, row * cols.forward.inputs + col)
 
 
-def _max_pool(
+def max_of_windows(
     x: Tensor, image: np.ndarray, rows: Windows, cols: Windows, spatial: int, return_indices: bool
 ) -> Pooled:
+    """Return the maxima of `rows` x `cols` of `image`, which is x seen as (N, C, H, W)."""
     ndim, shape = x.ndim, image.shape
     oh, ow = rows.forward.outputs, cols.forward.outputs
     y = _core.empty_image(shape[0], shape[1], oh, ow)
@@ -144,7 +145,7 @@ def max_pool2d(
         shapes.pair(dilation, "dilation"),
         ceil_mode,
     )
-    return _max_pool(x, image, rows, cols, 2, return_indices)
+    return max_of_windows(x, image, rows, cols, 2, return_indices)
 
 
 def max_pool1d(
@@ -168,7 +169,7 @@ def max_pool1d(
         shapes.row(dilation, "dilation"),
         ceil_mode,
     )
-    return _max_pool(x, image, rows, cols, 1, return_indices)
+    return max_of_windows(x, image, rows, cols, 1, return_indices)
 
 
 def adaptive_max_pool2d(
@@ -191,7 +192,8 @@ def adaptive_max_pool2d(
     image = to_image(x.array, 2, "adaptive_max_pool2d")
     (h, w), (oh, ow) = image.shape[2:], shapes.adaptive_size(image.shape, output_size)
     cols = taps.bins(w, ow)
-    return _max_pool(x, image, taps.bins(h, oh, cols.positions.shape[1]), cols, 2, return_indices)
+    rows = taps.bins(h, oh, cols.positions.shape[1])
+    return max_of_windows(x, image, rows, cols, 2, return_indices)
 
 
 def adaptive_max_pool1d(input: Tensor, output_size: Ints, return_indices: bool = False) -> Pooled:
@@ -199,7 +201,8 @@ def adaptive_max_pool1d(input: Tensor, output_size: Ints, return_indices: bool =
     x = as_float(input)
     image = to_image(x.array, 1, "adaptive_max_pool1d")
     cols = taps.bins(image.shape[3], shapes.row(output_size, "output_size")[1])
-    return _max_pool(x, image, taps.bins(1, 1, cols.positions.shape[1]), cols, 1, return_indices)
+    rows = taps.bins(1, 1, cols.positions.shape[1])
+    return max_of_windows(x, image, rows, cols, 1, return_indices)
 
 
 # ---- average -------------------------------------------------------------------------------
