@@ -1,4 +1,5 @@
-/* conv2d.c: convolution and its two gradients, direct and by Winograd, against seven loops. */
+/* conv2d.c: convolution, what may follow it in the same kernel (residual, ReLU, channel sums), and
+ * its two gradients, direct and by Winograd, against seven loops. */
 #include <math.h>
 
 #include "check.h"
@@ -89,6 +90,34 @@ static void level(double *a, int64_t n)
         a[i] = most;
 }
 
+/* The forward pass with everything that may follow: y = relu(convolution + bias + residual). */
+static void compute_epilogue(cnf_conv2d d, const float *x, const float *packed, const float *bias,
+                             const results *plain, const results *size, double units)
+{
+    const sizes s = sizes_of(&d);
+    float *residual = whole(s.y), *y = unwritten(s.y), *rounded = unwritten(2 * d.co);
+    double *sums = zeros(2 * d.co), *wanted = zeros(s.y), *wanted_sums = zeros(2 * d.co);
+    double *sums_size = zeros(2 * d.co);
+    d.epilogue = (cnf_epilogue){
+        .activation = cnf_unary_relu, .residual_pitch = d.y_pitch, .sums = 1};
+    for (int64_t i = 0; i < s.y; i++) {
+        const int64_t c = i % d.y_pitch;
+        wanted[i] = c < d.co ? fmax(plain->y[i] + residual[i], 0) : NAN;
+        if (c >= d.co)
+            continue;
+        wanted_sums[c] += wanted[i];
+        wanted_sums[d.co + c] += wanted[i] * wanted[i];
+        sums_size[c] += size->y[i] + wanted[i];
+        sums_size[d.co + c] += wanted[i] * (2 * size->y[i] + wanted[i]);
+    }
+    RUN(conv2d_forward, &d, OUT(y, s.y), OUT(sums, 2 * d.co), IN(x), IN(packed), IN(bias),
+        IN(residual));
+    for (int64_t c = 0; c < 2 * d.co; c++)
+        rounded[c] = (float)sums[c];
+    expect_near("y with epilogue", y, wanted, size->y, units, s.y);
+    expect_near("sums", rounded, wanted_sums, sums_size, units + 16, 2 * d.co);
+}
+
 /* Runs one algorithm in the three directions. */
 static void compute(const cnf_conv2d *d, const float *x, const float *w, const float *dy,
                     const float *bias, const results *wanted, const results *size, double units)
@@ -98,8 +127,9 @@ static void compute(const cnf_conv2d *d, const float *x, const float *w, const f
     float *packed = unwritten((int64_t)forward), *packed_back = unwritten((int64_t)backward);
     float *y = unwritten(s.y), *dx = unwritten(s.x), *dw = unwritten(s.w);
     RUN(conv2d_pack_forward, d, OUT(packed, forward), IN(w));
-    RUN(conv2d_forward, d, OUT(y, s.y), IN(x), IN(packed), IN(bias));
+    RUN(conv2d_forward, d, OUT(y, s.y), NONE, IN(x), IN(packed), IN(bias), NONE);
     expect_near("y", y, wanted->y, size->y, units, s.y);
+    compute_epilogue(*d, x, packed, bias, wanted, size, units);
     RUN(conv2d_pack_backward, d, OUT(packed_back, backward), IN(w));
     RUN(conv2d_backward_input, d, OUT(dx, s.x), IN(dy), IN(packed_back), NONE);
     expect_near("dx", dx, wanted->dx, size->dx, units, s.x);

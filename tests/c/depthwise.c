@@ -1,4 +1,6 @@
 /* depthwise.c: one filter a channel, forward and both gradients, against five loops. */
+#include <math.h>
+
 #include "check.h"
 
 typedef struct {
@@ -41,8 +43,16 @@ static void check(depthwise s, int64_t gap)
             wanted_dw[c * taps + tap] += (double)dy[at_y] * x[at];
         }
     }
-    RUN(depthwise_forward, &d, OUT(y, y_floats), IN(x), IN(w), IN(bias));
+    RUN(depthwise_forward, &d, OUT(y, y_floats), NONE, IN(x), IN(w), IN(bias), NONE);
     expect_exact("y", y, wanted_y, y_floats);
+    float *residual = whole(y_floats);
+    cnf_depthwise followed = d;
+    followed.epilogue = (cnf_epilogue){.activation = cnf_unary_relu, .residual_pitch = d.y_pitch};
+    for (int64_t i = 0; i < y_floats; i++)
+        if (i % d.y_pitch < s.c)
+            wanted_y[i] = fmax(wanted_y[i] + residual[i], 0);
+    RUN(depthwise_forward, &followed, OUT(y, y_floats), NONE, IN(x), IN(w), IN(bias), IN(residual));
+    expect_exact("y with residual and relu", y, wanted_y, y_floats);
     RUN(depthwise_backward_input, &d, OUT(dx, x_floats), IN(dy), IN(w));
     expect_exact("dx", dx, wanted_dx, x_floats);
     RUN(depthwise_backward_weight, &d, OUT(dw, s.c * taps), IN(x), IN(dy));
