@@ -411,7 +411,9 @@ void cnf_grid_run(const cnf_grid *g, void *scratch)
         job.residual_row = g->residual_row;
         job.residual_pixel = g->epilogue->residual_pitch;
     }
-    if (g->residual && g->residual == g->target) { /* begin with it, and add the bias at the end */
+    const int one_pass = b.channel_blocks == 1 && s.passes[left < b.channels_per_block] == 1;
+    if (g->residual && g->residual == g->target && !one_pass) {
+        /* The first pass would overwrite it: begin with it, and add the bias at the end. */
         job.accumulate = 1;
         job.bias = NULL;
         job.residual = g->bias;
