@@ -46,7 +46,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", _core.cpu_info()["isas"])
 def test_c_program(program: Path, name: str) -> None:
-    """Every primitive, with CNNFAST_ISA choosing the instruction set before the tests force it."""
+    """The primitives, with CNNFAST_ISA choosing the instruction set before the tests force it."""
     environment = os.environ | {"CNNFAST_ISA": name, "GOMP_SPINCOUNT": "2000"}
     done = subprocess.run(
         [program, name], env=environment, capture_output=True, text=True, timeout=120, check=False

@@ -1,4 +1,4 @@
-/* machine.c: instruction sets, memory, the floating-point mode, refused calls. */
+/* machine.c: instruction sets, memory, the floating-point mode, recordings, refused calls. */
 #include <string.h>
 
 #include "check.h"
@@ -77,12 +77,37 @@ static void check_replay(void)
     expect_exact("two recorded calls", z, wanted, 37);
 }
 
+/* The same two calls as a plan, the value between them in its arena, on any number of threads. */
+static void check_plan(void)
+{
+    const int64_t n = 100000;
+    float *x = whole(n), *z = unwritten(n);
+    double *wanted = widened(x, n);
+    const cnf_elementwise d = affine(n, 3);
+    const cnf_plan_call calls[] = {
+        {cnf_id_unary_forward, {CNF_BASE_ARENA, CNF_BASE_FIRST}, {0, 0}, &d},
+        {cnf_id_unary_forward, {CNF_BASE_FIRST + 1, CNF_BASE_ARENA}, {0, 0}, &d}};
+    cnf_plan plan = {.calls = calls, .count = 2, .arena = sizeof(float) * (size_t)n};
+    cnf_workspace workspace = {{NULL}};
+    describe("a plan of two calls");
+    for (int64_t i = 0; i < n; i++)
+        wanted[i] *= 9;
+    for (int threads = 0; threads <= 3; threads++) {
+        void *bases[CNF_BASE_FIRST + 2] = {[CNF_BASE_FIRST] = x, z};
+        z[n - 1] = 0.5f;
+        expect_true("it succeeds", cnf_plan_run(&plan, &workspace, bases, threads, NULL) == CNF_OK);
+        expect_exact("its result", z, wanted, n);
+    }
+    cnf_workspace_clear(&workspace);
+}
+
 void test_machine(void)
 {
     check_ladder();
     check_memory();
     check_denormals();
     check_replay();
+    check_plan();
     const cnf_dropout d = {.rows = 1, .c = 1, .x_pitch = 1, .y_pitch = 1, .p = 1.5};
     float x = 1, y = 0;
     REFUSES(dropout_apply, CNF_BAD_ARGUMENT, &d, OUT(&y, 1), IN(&x));

@@ -1,4 +1,4 @@
-/* softmax.c: softmax, log-softmax, cross-entropy and their gradients against sums in double. */
+/* softmax.c: softmax, log-softmax, the losses of class targets and their gradients, in double. */
 #include <math.h>
 
 #include "check.h"
@@ -117,10 +117,33 @@ static void check_cross_entropy(int64_t rows, int64_t c, cnf_reduction reduction
     free_arrays();
 }
 
+/* The mean of -weight[t] x[t] over log-probabilities x. */
+static void check_nll(int64_t rows, int64_t c)
+{
+    const cnf_cross_entropy d = {rows, c, c, c, -100, CNF_REDUCTION_MEAN, 0};
+    float *x = uniform(rows * c, -5, 0), *weight = uniform(c, 0.5, 2), *dy = uniform(1, 1, 2);
+    float *loss = unwritten(1), *total = unwritten(1), *dx = unwritten(rows * c);
+    int64_t *target = numbers(rows, c);
+    double *wanted_dx = zeros(rows * c), weights = 0, wanted = 0;
+    describe("negative log-likelihood of %d x %d", (int)rows, (int)c);
+    for (int64_t r = 0; r < rows; r++)
+        weights += weight[target[r]];
+    for (int64_t r = 0; r < rows; r++) {
+        wanted -= weight[target[r]] * (double)x[r * c + target[r]] / weights;
+        wanted_dx[r * c + target[r]] = -weight[target[r]] / weights * dy[0];
+    }
+    RUN(nll_forward, &d, OUT(loss, 1), OUT(total, 1), IN(x), IN(target), IN(weight));
+    RUN(nll_backward, &d, OUT(dx, rows * c), IN(dy), IN(total), IN(target), IN(weight));
+    expect_near("loss", loss, &wanted, NULL, 4, 1);
+    expect_near("dx", dx, wanted_dx, NULL, 8, rows * c);
+    free_arrays();
+}
+
 void test_cross_entropy(void)
 {
     for (int i = 0; i < WIDTHS - 1; i++) {
         check_cross_entropy(7, widths[i], (cnf_reduction)(i % 3), 0);
         check_cross_entropy(150, widths[i], (cnf_reduction)(i % 3), 0.1);
+        check_nll(30, widths[i]);
     }
 }
