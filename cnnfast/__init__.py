@@ -118,16 +118,19 @@ from .tensor import Tensor, as_tensor, tensor
 if TYPE_CHECKING:
     from . import callbacks, checkpoint, data, metrics, models, nn, optim, plots
     from .checkpoint import load, save
+    from .compiler import CompiledModel, compile
     from .trainer import History, Trainer
 
 __version__ = "0.1.0"
 
 # What a program that only computes does not need is imported when it is first asked for.
 _LATER = {
+    "CompiledModel": "compiler",
     "History": "trainer",
     "Trainer": "trainer",
     "load": "checkpoint",
     "save": "checkpoint",
+    "compile": "compiler",
     "callbacks": "",
     "checkpoint": "",
     "data": "",

@@ -1,9 +1,66 @@
 """Compiled inference: what `cnnfast.compile` does.
 
-`plan` turns what a model computes for given shapes into a list of primitives over one arena.
+`trace` watches a model and writes down a `Graph`; `program` turns a graph into a list of primitives
+for given shapes, which `plan` places in one arena; `CompiledModel` keeps one such plan a shape.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
+from ..graph import Graph
+from .compiled import CompiledModel
 from .plan import make_plan
+from .trace import trace
 from .unknown import DataDependent
 
-__all__ = ["DataDependent", "make_plan"]
+__all__ = ["CompiledModel", "DataDependent", "compile", "make_plan", "trace"]
+
+
+def compile(
+    model: Any, example: Any = None, precision: str = "float32", threads: int | None = None
+) -> CompiledModel:
+    """Return `model` as one object for inference that loads and runs fast.
+
+    Parameters
+    ----------
+    model : Module, callable of Tensors, Graph or path
+        A Module is taken in evaluation mode, with the weights that it has now. A `Graph`, an
+        ``.onnx`` file or what `CompiledModel.save` wrote needs no example.
+    example : array_like or tuple of array_like
+        An input of the model: its shape and type. Batch and image sizes may differ later.
+    precision : str
+        ``"float32"``.
+    threads : int, optional
+        A call uses at most so many threads; by default `cnnfast.get_num_threads()`.
+
+    Returns
+    -------
+    CompiledModel
+        Callable on arrays, from any number of threads at once.
+
+    Raises
+    ------
+    DataDependent
+        Where the model looks at the values of its input.
+    ValueError
+        Where the model does something that a graph cannot hold.
+
+    Examples
+    --------
+    >>> import cnnfast, numpy as np
+    >>> from cnnfast import nn
+    >>> model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten())
+    >>> compiled = cnnfast.compile(model, np.zeros((1, 3, 5, 5), np.float32))
+    >>> compiled(np.ones((2, 3, 5, 5), np.float32)).shape
+    (2, 36)
+    """
+    if precision != "float32":
+        raise ValueError(f'precision: expected "float32", got {precision!r}')
+    if isinstance(model, Graph):
+        graph = model
+    else:
+        if example is None:
+            raise TypeError("compile: a model needs an example of its input, like an array")
+        graph = trace(model, example if isinstance(example, tuple) else (example,))
+    return CompiledModel(graph, threads)

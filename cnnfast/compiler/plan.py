@@ -8,6 +8,7 @@ everything between in one arena, placed by size and lifetime.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,10 @@ from ..autograd import no_grad
 from ..tensor import Tensor
 from .unknown import DataDependent, Unknown, unknown
 
-__all__ = ["Signature", "make_plan", "recording_lock"]
+__all__ = [
+    "Signature", "dense_outputs", "live_calls", "make_plan", "plan_of", "recording_lock",
+    "signature_of",
+]
 
 Signature = tuple[tuple[tuple[int, ...], str], ...]
 """Shape and dtype of each array."""
@@ -27,11 +31,20 @@ Function = Callable[..., Sequence[Tensor]]
 
 recording_lock = threading.RLock()
 """Only one recording at a time can be in progress."""
+if hasattr(os, "register_at_fork"):  # a child would wait for ever for a thread that it lacks
+    os.register_at_fork(
+        before=recording_lock.acquire,
+        after_in_parent=recording_lock.release,
+        after_in_child=recording_lock.release,
+    )
 
 _ALIGNMENT = 64  # a cache line, as cnf_allocate's
 _NONE, _ARENA, _FIRST = 0, 1, 2  # cnnfast.h: CNF_BASE_*
 # Primitives whose output may lie over an input: the positions of those inputs.
-_IN_PLACE = {"unary_forward": (1,), "binary_forward": (1, 2), "ternary_forward": (1, 2, 3)}
+_IN_PLACE = {
+    "unary_forward": (1,), "binary_forward": (1, 2), "ternary_forward": (1, 2, 3),
+    "conv2d_forward": (5,),  # the residual
+}
 
 Call = tuple[int, str, bytes, tuple[np.ndarray | None, ...], tuple[int, ...], int]
 
@@ -82,11 +95,11 @@ def make_plan(
         recording.add_unknown(array)
     with recording_lock, no_grad(), recording:
         results = function(*(Tensor.wrap(array) for array in arrays))
-        outputs = _outputs(recording, arrays, [result.array for result in results])
-    return plan_of(recording, arrays, outputs, workspace, threads)
+        outputs = dense_outputs(recording, arrays, [result.array for result in results])
+    return plan_of(recording, live_calls(recording), arrays, outputs, workspace, threads)
 
 
-def _outputs(
+def dense_outputs(
     recording: _core.Recording, inputs: list[np.ndarray], results: list[np.ndarray]
 ) -> list[np.ndarray]:
     """Return the results, each as a dense array with memory of its own."""
@@ -107,18 +120,25 @@ def _outputs(
     return outputs
 
 
+def live_calls(recording: _core.Recording) -> list[int]:
+    """Return the numbers of the calls that write what depends on unknown values."""
+    return [
+        number for number, call in enumerate(recording.calls)
+        if any(a is not None and recording.is_unknown(a) for a in call[3][: call[5]])
+    ]
+
+
 def plan_of(
     recording: _core.Recording,
+    kept: list[int],
     inputs: list[np.ndarray],
     outputs: list[np.ndarray],
     workspace: _core.Workspace,
     threads: int,
 ) -> _core.Plan:
-    """Return the plan of what `recording` wrote down between `inputs` and `outputs`."""
-    calls = [
-        call for call in recording.calls
-        if any(a is not None and recording.is_unknown(a) for a in call[3][: call[5]])
-    ]
+    """Return the plan of the calls `kept` of a recording between `inputs` and `outputs`."""
+    all_calls = recording.calls
+    calls = [all_calls[i] for i in kept]
     ends = {
         id(memory_of(array)): (_FIRST + i, _address(memory_of(array)))
         for i, array in enumerate((*inputs, *outputs))
@@ -182,26 +202,31 @@ def _lifetimes(
 
 def _share(calls: list[Call], slots: dict[int, _Slot]) -> None:
     """Let a result lie over an operand that nobody reads afterwards, where a primitive allows."""
-    for i, (_, name, _, arrays, _, _) in enumerate(calls):
+    for i, (_, name, _, arrays, addresses, _) in enumerate(calls):
         y = arrays[0]
+        to = None if y is None else slots.get(id(memory_of(y)))
+        if y is None or to is None or to.first != i or memory_of(y).nbytes != y.nbytes:
+            continue
         for position in _IN_PLACE.get(name, ()):
             x = arrays[position]
-            assert x is not None and y is not None
-            to, source = slots.get(id(memory_of(y))), slots.get(id(memory_of(x)))
-            if to is None or source is None or to is source:
+            source = None if x is None else slots.get(id(memory_of(x)))
+            if x is None or source is None or source is to or source.last != i:
                 continue
-            if to.first == i == source.last and _same_layout(x, y):
+            address = addresses[position]
+            if _same_layout(x, y) and all(
+                other is None or k == position or slots.get(id(memory_of(other))) is not source
+                or (name != "conv2d_forward" and addresses[k] == address
+                    and _same_layout(other, y))
+                for k, other in enumerate(arrays)
+            ):
                 slots[id(memory_of(y))] = source
                 source.last = to.last
                 break
 
 
 def _same_layout(x: np.ndarray, y: np.ndarray) -> bool:
-    """Whether both are all of their memory, in the same order."""
-    return (
-        x.shape == y.shape and x.strides == y.strides
-        and memory_of(x).nbytes == x.nbytes and memory_of(y).nbytes == y.nbytes
-    )
+    """Whether x is all of its memory and has its elements in the order of y's."""
+    return x.shape == y.shape and x.strides == y.strides and memory_of(x).nbytes == x.nbytes
 
 
 def _place(slots: list[_Slot]) -> int:

@@ -12,14 +12,15 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-__all__ = ["DataDependent", "Unknown", "unknown"]
+__all__ = ["DataDependent", "Unknown", "refuse", "unknown"]
 
 
 class DataDependent(RuntimeError):
     """A computation looks at values that are known only when the compiled model runs."""
 
 
-def _refuse(what: str) -> NoReturn:
+def refuse(what: str) -> NoReturn:
+    """Raise `DataDependent` for `what`, a computation by NumPy."""
     raise DataDependent(
         f"{what} reads values that are not known while the model is compiled: what is computed, "
         "and in which shapes, may depend on the shapes of the input and not on its values"
@@ -45,28 +46,28 @@ class Unknown(np.ndarray):
     """An array with a shape and without values; see the module."""
 
     def __array_ufunc__(self, ufunc: np.ufunc, *_: Any, **__: Any) -> NoReturn:
-        _refuse(f"numpy.{ufunc.__name__}")
+        refuse(f"numpy.{ufunc.__name__}")
 
     def __array_function__(
         self, func: Callable[..., Any], types: Any, args: Any, kwargs: Any
     ) -> Any:
         if func not in _VIEWS:
-            _refuse(f"numpy.{func.__name__}")
+            refuse(f"numpy.{func.__name__}")
         return super().__array_function__(func, types, args, kwargs)
 
     def __getitem__(self, key: Any) -> Any:
         parts = key if isinstance(key, tuple) else (key,)
         if any(isinstance(part, (list, np.ndarray)) for part in parts):
-            _refuse("an index by an array")
+            refuse("an index by an array")
         part = super().__getitem__(key)
         if not isinstance(part, np.ndarray):
-            _refuse("an index of one element")
+            refuse("an index of one element")
         return part
 
     def astype(self, dtype: Any, *args: Any, **kwargs: Any) -> Any:
         """Return the array itself; another type would have to read it."""
         if np.dtype(dtype) != self.dtype:
-            _refuse(f"astype({np.dtype(dtype)})")
+            refuse(f"astype({np.dtype(dtype)})")
         return self
 
     def __repr__(self) -> str:
@@ -77,7 +78,7 @@ class Unknown(np.ndarray):
 
 def _reader(name: str) -> Callable[..., NoReturn]:
     def read(self: Unknown, *_: Any, **__: Any) -> NoReturn:
-        _refuse(name)
+        refuse(name)
 
     return read
 

@@ -47,7 +47,7 @@ def wrapped(value: Any) -> Value:
     if isinstance(value, (list, tuple)):
         return [wrapped(part) for part in value]
     if isinstance(value, (np.ndarray, np.generic)):
-        value = np.asarray(value)
+        value = np.asanyarray(value)  # an array that is being recorded has a type of its own
         return Tensor.wrap(value) if value.dtype == np.float32 else value
     return value
 

@@ -1,0 +1,215 @@
+"""`CompiledModel`: a network that runs as plans of primitives, one for each shape it meets."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .. import _core
+from ..graph import Graph, ValueType
+from ..onnx.interpreter import check_operators
+from ..onnx.operators.values import Value, wrapped
+from . import operators as _operators
+from .plan import Signature, signature_of
+from .program import Program, make_program
+
+__all__ = ["CompiledModel"]
+
+assert _operators  # imported to enter its rows into the table
+
+MOST_PROGRAMS = 32
+"""Shapes whose plans are kept, each some ten kilobytes; the weights are shared."""
+
+
+class CompiledModel:
+    """A network for inference: made by `cnnfast.compile`, `cnnfast.onnx.load` or `cnnfast.load`.
+
+    Any number of threads may call it at once. It can be pickled and copied.
+
+    Parameters
+    ----------
+    graph : Graph
+        The network after all passes.
+    threads : int, optional
+        A call uses at most so many threads; by default `cnnfast.get_num_threads()`.
+
+    Attributes
+    ----------
+    graph : Graph
+        The network; not to be changed.
+
+    Examples
+    --------
+    >>> import cnnfast, numpy as np
+    >>> from cnnfast import models
+    >>> x = np.zeros((1, 1, 28, 28), np.float32)
+    >>> compiled = cnnfast.compile(models.lenet5().eval(), x)
+    >>> compiled(x).shape
+    (1, 10)
+    """
+
+    def __init__(self, graph: Graph, threads: int | None = None) -> None:
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads: expected a number of 1 or more, or None, got {threads}")
+        check_operators(graph)
+        self.graph = graph
+        self.threads = threads
+        self._start()
+
+    def _start(self) -> None:
+        self._constants: dict[str, Value] = {
+            name: wrapped(constant) for name, constant in self.graph.constants.items()
+        }
+        self._workspace = _core.Workspace()
+        self._programs: OrderedDict[tuple[str, Signature], Program] = OrderedDict()
+        self._lock = threading.Lock()
+        self._latest: Program | None = None
+
+    # ---- running -------------------------------------------------------------------------------
+
+    @property
+    def input_names(self) -> list[str]:
+        """Names of the inputs, in order."""
+        return list(self.graph.inputs)
+
+    @property
+    def output_names(self) -> list[str]:
+        """Names of the results, in order."""
+        return list(self.graph.outputs)
+
+    def __call__(self, *inputs: Any) -> Any:
+        """Return the result for arrays in the order of `input_names`; several as a tuple.
+
+        Parameters
+        ----------
+        *inputs : array_like
+            Of the inputs' shapes; where the model computes in float32 other floats are converted.
+
+        Returns
+        -------
+        ndarray or tuple of ndarray
+            C-contiguous, with memory of their own.
+
+        Raises
+        ------
+        ValueError
+            Where an input's rank or shape is not the model's.
+        TypeError
+            Where the number of inputs or an element type is not.
+        """
+        latest = self._latest
+        results = None if latest is None else latest.run(inputs)
+        if results is None:
+            results = self._run(inputs)
+        return results[0] if len(results) == 1 else tuple(results)
+
+    def run(self, feeds: Mapping[str, Any]) -> list[Any]:
+        """Return the results for inputs given by name, in the order of `output_names`.
+
+        Parameters
+        ----------
+        feeds : mapping of str to array_like
+            An array for each of `input_names`.
+        """
+        names = self.graph.inputs
+        if feeds.keys() != names.keys():
+            raise ValueError(f"expected inputs {list(names)}, got {list(feeds)}")
+        inputs = tuple(feeds[name] for name in names)
+        latest = self._latest
+        results = None if latest is None else latest.run(inputs)
+        return self._run(inputs) if results is None else results
+
+    def _run(self, inputs: tuple[Any, ...]) -> list[Any]:
+        arrays = self._checked(inputs)
+        program = self._latest = self._program(signature_of(arrays))
+        results = program.run(arrays)
+        assert results is not None
+        return results
+
+    def _checked(self, inputs: tuple[Any, ...]) -> tuple[np.ndarray, ...]:
+        """Return the inputs as the arrays that plans read, or say what is wrong with them."""
+        expected = self.graph.inputs
+        if len(inputs) != len(expected):
+            raise TypeError(f"expected {len(expected)} inputs, {list(expected)}, got {len(inputs)}")
+        sizes: dict[str, int] = {}
+        return tuple(
+            _as_input(value, name, kind, sizes)
+            for value, (name, kind) in zip(inputs, expected.items(), strict=True)
+        )
+
+    def _program(self, signature: Signature) -> Program:
+        """Return the program for these shapes, made when they come for the first time."""
+        key = (_core.isa(), signature)
+        with self._lock:
+            program = self._programs.get(key)
+            if program is not None:
+                self._programs.move_to_end(key)
+                return program
+        program = make_program(
+            self.graph, self._constants, signature, self._workspace, self.threads or 0
+        )
+        with self._lock:
+            self._programs[key] = program
+            while len(self._programs) > MOST_PROGRAMS:
+                self._programs.popitem(last=False)
+        return program
+
+    def release(self) -> None:
+        """Give back everything but the weights: plans, packed weights, memory of earlier calls.
+
+        The model stays usable; the next call plans anew.
+        """
+        with self._lock:
+            self._programs.clear()
+            self._latest = None
+            self._workspace.clear()
+            self._constants = {
+                name: wrapped(constant) for name, constant in self.graph.constants.items()
+            }
+
+    # ---- copies --------------------------------------------------------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"graph": self.graph, "threads": self.threads}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._start()
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(f"{name}: {_describe(kind)}" for name, kind in self.graph.inputs.items())
+        nodes = len(self.graph.nodes)
+        return f"CompiledModel({inputs} -> {', '.join(self.graph.outputs)}; {nodes} operators)"
+
+
+def _describe(kind: ValueType) -> str:
+    dtype, shape = kind
+    if shape is None:
+        return dtype
+    return f"{dtype}[{', '.join('?' if size is None else str(size) for size in shape)}]"
+
+
+def _as_input(
+    value: Any, name: str, kind: ValueType, sizes: dict[str, int]
+) -> np.ndarray:
+    """Return `value` as a C-contiguous array of the input's type; `sizes`: of named axes so far."""
+    dtype, shape = kind
+    array = np.asarray(value)
+    if array.dtype != dtype and not np.can_cast(array.dtype, dtype, "same_kind"):
+        raise TypeError(f"input {name!r}: expected {_describe(kind)}, got {array.dtype}")
+    if shape is not None:
+        fits = array.ndim == len(shape)
+        for want, size in zip(shape, array.shape, strict=False):
+            if isinstance(want, str):
+                want = sizes.setdefault(want, size)
+            fits = fits and want in (None, size)
+        if not fits:
+            known = f" where {sizes}" if sizes else ""
+            raise ValueError(
+                f"input {name!r}: expected {_describe(kind)}{known}, got shape {array.shape}"
+            )
+    return np.require(array, dtype, ["C", "A"])

@@ -1,0 +1,198 @@
+"""A graph for given input shapes: a plan, and what is left to run operator by operator.
+
+Operators are recorded one by one. One that looks at values of the input (NonMaxSuppression, a
+computation in whole numbers), and all that follows from it, cannot be part of a plan: these nodes
+run eagerly on the plan's results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import _core
+from ..autograd import no_grad
+from ..graph import Graph, Node
+from ..onnx.interpreter import evaluate, execute
+from ..onnx.operators.values import Value, array, on_host_read, wrapped
+from ..tensor import Tensor
+from .plan import Signature, dense_outputs, live_calls, plan_of, recording_lock
+from .unknown import DataDependent, Unknown, refuse, unknown
+
+__all__ = ["Program", "make_program"]
+
+
+@dataclass
+class Program:
+    """A graph ready to run on arrays of given shapes.
+
+    Attributes
+    ----------
+    plan : Plan
+        From the inputs to `names`.
+    names : list of str
+        Values that the plan computes.
+    rest : Graph or None
+        What runs afterwards, from the graph's inputs and `names` to the graph's outputs.
+    known : dict
+        Values that `rest` reads and that are the same in every run.
+    labels : list of int
+        For each call of the plan, the number of the node that it belongs to.
+    """
+
+    plan: _core.Plan
+    names: list[str]
+    rest: Graph | None
+    known: dict[str, Value]
+    labels: list[int]
+
+    def run(self, arrays: tuple[np.ndarray, ...]) -> list[Any] | None:
+        """Return the graph's outputs, None where the arrays are not of the program's shapes."""
+        results = self.plan.run(arrays)
+        return results if results is None or self.rest is None else self.finish(arrays, results)
+
+    def finish(self, arrays: tuple[np.ndarray, ...], results: list[np.ndarray]) -> list[Any]:
+        """Return the graph's outputs from its inputs and the plan's results."""
+        assert self.rest is not None
+        named = zip((*self.rest.inputs, *self.names), (*arrays, *results), strict=True)
+        values = {**self.known, **{name: wrapped(value) for name, value in named}}
+        return [array(value) for value in evaluate(self.rest, values)]
+
+
+_OF_SHAPES = frozenset({"Shape", "Size", "EyeLike", "Dropout"})
+"""Operators whose result may be known where their input is not."""
+
+
+def _reads(node: Node) -> set[str]:
+    """Return the names that a node reads, those inside its graphs included."""
+    names = set(node.inputs)
+    for value in node.attributes.values():
+        if isinstance(value, Graph):
+            names |= value.free_names()
+    return names
+
+
+class _Walk:
+    """Records the nodes of a graph in order."""
+
+    def __init__(self, graph: Graph, constants: Mapping[str, Value], inputs: Signature) -> None:
+        self.graph = graph
+        self.recording = _core.Recording(Unknown)
+        self.arrays = [unknown(shape, dtype) for shape, dtype in inputs]
+        self.known: dict[str, Value] = {"": None, **constants}
+        self.rest: list[Node] = []
+        self.late: set[str] = set()
+        self.labels: list[int] = []
+        for name, value in zip(graph.inputs, self.arrays, strict=True):
+            self.recording.add_unknown(value)
+            self.known[name] = wrapped(value)
+
+    def run(self) -> None:
+        """Record what can be recorded."""
+        token = on_host_read.set(self._refuse_read)
+        try:
+            for number, node in enumerate(self.graph.nodes):
+                names = _reads(node)
+                if names & self.late or not self._record(node, names):
+                    self.rest.append(node)
+                    self.late.update(node.outputs)
+                self.labels += [number] * (len(self.recording) - len(self.labels))
+        finally:
+            on_host_read.reset(token)
+
+    def _refuse_read(self, read: np.ndarray) -> None:
+        if self.recording.is_unknown(read):
+            refuse("an operator")
+
+    def _record(self, node: Node, names: set[str]) -> bool:
+        """Compute a node of known values, record any other; False where neither can be done."""
+        before = len(self.recording)
+        try:
+            if any(self.is_unknown(self.known[name]) for name in names):
+                with self.recording:
+                    results = execute(node, self.known, self.graph.opset)
+                if node.operator not in _OF_SHAPES and not all(map(self.is_unknown, results)):
+                    refuse(node.operator)
+            else:
+                results = execute(node, self.known, self.graph.opset)
+        except DataDependent:
+            self.recording.truncate(before)
+            return False
+        self.known.update(zip(node.outputs, results, strict=True))
+        return True
+
+    def is_unknown(self, value: Value) -> bool:
+        """Whether a value depends on the inputs' values."""
+        if isinstance(value, list):
+            return any(map(self.is_unknown, value))
+        held = value.array if isinstance(value, Tensor) else value
+        return isinstance(held, np.ndarray) and self.recording.is_unknown(held)
+
+    def postpone_all(self) -> None:
+        """Leave every node to be run afterwards."""
+        self.recording.truncate(0)
+        self.rest, self.labels = list(self.graph.nodes), []
+        self.late = {name for node in self.rest for name in node.outputs}
+
+    def read_by_rest(self) -> set[str]:
+        """Return the names that come from before the rest and are no inputs of the graph."""
+        read = set().union(*map(_reads, self.rest), self.graph.outputs)
+        return read - self.late - {"", *self.graph.inputs}
+
+    def leaving(self) -> tuple[list[str], list[np.ndarray]]:
+        """Return names and arrays of what the plan must compute."""
+        names = self.graph.outputs
+        if self.rest:
+            names = sorted(n for n in self.read_by_rest() if self.is_unknown(self.known[n]))
+        values = [self.known[name] for name in names]
+        arrays = [v.array if isinstance(v, Tensor) else np.asanyarray(v) for v in values]
+        with self.recording:
+            return names, dense_outputs(self.recording, self.arrays, arrays)
+
+
+def make_program(
+    graph: Graph,
+    constants: Mapping[str, Value],
+    inputs: Signature,
+    workspace: _core.Workspace,
+    threads: int = 0,
+) -> Program:
+    """Return `graph` as a program for inputs of these shapes and types.
+
+    Parameters
+    ----------
+    graph : Graph
+        Of supported operators.
+    constants : mapping
+        Name to value of the graph's constants; packed weights are kept with their Tensors.
+    inputs : tuple of (shape, dtype)
+        In the order of the graph's inputs.
+    workspace : Workspace
+        Memory in which the plan runs.
+    threads : int
+        At most so many; 0 for the usual number.
+
+    Raises
+    ------
+    ValueError
+        Where the shapes do not fit; the message names the operator.
+    """
+    walk = _Walk(graph, constants, inputs)
+    with recording_lock, no_grad():
+        walk.run()
+        try:
+            names, outputs = walk.leaving()
+        except DataDependent:  # an output of whole numbers that is no array of its own
+            walk.postpone_all()
+            names, outputs = walk.leaving()
+        kept = live_calls(walk.recording)
+        plan = plan_of(walk.recording, kept, walk.arrays, outputs, workspace, threads)
+    rest, known = None, {}
+    if walk.rest:
+        rest = Graph(walk.rest, graph.inputs, graph.outputs, {}, graph.opset)
+        known = {name: walk.known[name] for name in walk.read_by_rest() - {*names}}
+    labels = walk.labels + [len(graph.nodes)] * (len(walk.recording) - len(walk.labels))
+    return Program(plan, names, rest, known, [labels[i] for i in kept])

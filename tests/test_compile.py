@@ -1,0 +1,217 @@
+"""`cnnfast.compile`: what a compiled model promises to whoever embeds it."""
+
+from __future__ import annotations
+
+import copy
+import os
+import pickle
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from rounding import uniform
+
+import cnnfast
+from cnnfast import Tensor, models, nn
+from cnnfast import functional as F
+from cnnfast.graph import Graph, Node
+
+SHAPES = {"lenet5": (3, 1, 28, 28), "mlp": (3, 1, 28, 28), "vgg_small": (2, 3, 32, 32)}
+
+
+def randomised(model: nn.Module) -> nn.Module:
+    """The model with statistics and shifts that are not 0 and 1, in evaluation mode."""
+    for name, tensor in [*model.named_buffers(), *model.named_parameters()]:
+        if tensor.ndim == 1 and tensor.dtype == np.float32:
+            noise = uniform(*tensor.shape) * 0.1
+            tensor.detach().copy_(noise + (1.0 if name.endswith(("var", "weight")) else 0.0))
+    return model.eval()
+
+
+def eager(model: Any, *arrays: np.ndarray) -> np.ndarray:
+    with cnnfast.no_grad():
+        return model(*map(Tensor, arrays)).numpy()
+
+
+def close(result: np.ndarray, wanted: np.ndarray) -> None:
+    """Within 1e-5 of the largest value."""
+    np.testing.assert_allclose(result, wanted, rtol=1e-5, atol=1e-5 * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_every_model_compiled_equals_eager(name: str, isa: str) -> None:
+    shape = SHAPES.get(name, (2, 3, 64, 64))
+    model = models.build(name)
+    try:
+        model.eval()(Tensor(uniform(*shape)))
+    except ValueError:
+        shape = (2, 1, *shape[2:])
+    model = randomised(model)
+    compiled = cnnfast.compile(model, np.zeros((1, *shape[1:]), np.float32))
+    x = uniform(*shape)
+    close(compiled(x), eager(model, x))
+    close(compiled.run({compiled.input_names[0]: x[:1]})[0], eager(model, x[:1]))
+
+
+@pytest.fixture(scope="module")
+def network() -> nn.Module:
+    return randomised(models.resnet18_cifar())
+
+
+X = uniform(2, 3, 32, 32)
+
+
+@pytest.fixture(scope="module")
+def compiled(network: nn.Module) -> cnnfast.CompiledModel:
+    return cnnfast.compile(network, X)
+
+
+def test_it_can_be_pickled_and_copied(compiled: cnnfast.CompiledModel) -> None:
+    for other in (pickle.loads(pickle.dumps(compiled)), copy.deepcopy(compiled)):
+        assert other(X).tobytes() == compiled(X).tobytes()
+        assert repr(other) == repr(compiled)
+
+
+def test_eight_threads_at_once_give_the_serial_bits(compiled: cnnfast.CompiledModel) -> None:
+    images = [uniform(1 + i % 3, 3, 32, 32, seed=i) for i in range(8)]
+    wanted = [compiled(image) for image in images]
+    compiled.release()
+    wrong = []
+
+    def work(i: int) -> None:
+        for _ in range(4):
+            if compiled(images[i]).tobytes() != wanted[i].tobytes():
+                wrong.append(i)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_a_forked_child_can_call(compiled: cnnfast.CompiledModel) -> None:
+    wanted = compiled(X).tobytes()
+    larger = uniform(5, 3, 32, 32)
+    child = os.fork()
+    if child == 0:
+        same = compiled(X).tobytes() == wanted
+        os._exit(int(not same or compiled(larger).shape != (5, 10)))  # an old plan and a new one
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_sizes_may_vary() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+    compiled = cnnfast.compile(model, np.zeros((1, 3, 8, 8), np.float32))
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        x = uniform(*rng.integers(1, 4, 1), 3, *rng.integers(1, 40, 2))
+        close(compiled(x), eager(model, x))
+    assert len(compiled._programs) <= 32
+
+
+def resident() -> int:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_memory_stays_flat_over_a_thousand_sizes() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 16, 3))
+    compiled = cnnfast.compile(model, np.zeros((1, 3, 8, 8), np.float32))
+    rng = np.random.default_rng(0)
+    compiled(uniform(1, 3, 200, 200))
+    seen = []
+    for _ in range(1000):
+        compiled(np.zeros((1, 3, *rng.integers(20, 200, 2)), np.float32))
+        seen.append(resident())
+    assert max(seen[500:]) <= 1.1 * max(seen[:500])
+
+
+def test_integers_and_other_floats_are_converted() -> None:
+    compiled = cnnfast.compile(nn.ReLU(), np.zeros((1, 4), np.float32))
+    for dtype in (np.float64, np.float16, np.uint8, np.int64, bool):
+        np.testing.assert_array_equal(compiled(np.ones((2, 4), dtype)), np.ones((2, 4)))
+    np.testing.assert_array_equal(compiled([[1, -1, 0, 2]]), [[1, 0, 0, 2]])
+    np.testing.assert_array_equal(compiled(np.ones((4, 2), np.float32).T), np.ones((2, 4)))
+
+
+BAD: dict[str, tuple[Any, type[Exception], str]] = {
+    "rank": (np.zeros((3, 32, 32), np.float32), ValueError, r"\[batch, 3, \?, \?\] .*got shape"),
+    "channels": (np.zeros((1, 4, 32, 32), np.float32), ValueError, r"got shape \(1, 4, 32, 32\)"),
+    "complex": (np.zeros((1, 3, 32, 32), complex), TypeError, "got complex128"),
+    "text": ("image.png", TypeError, "input 'x': expected float32"),
+    "nothing": (None, TypeError, "input 'x'"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_inputs_are_named(name: str, compiled: cnnfast.CompiledModel) -> None:
+    value, error, message = BAD[name]
+    with pytest.raises(error, match=message):
+        compiled(value)
+
+
+def test_wrong_names_and_counts_are_named(compiled: cnnfast.CompiledModel) -> None:
+    with pytest.raises(ValueError, match=r"expected inputs \['x'\], got \['image'\]"):
+        compiled.run({"image": X})
+    with pytest.raises(TypeError, match="expected 1 inputs"):
+        compiled(X, X)
+
+
+def test_a_size_that_does_not_fit_names_the_layer() -> None:
+    model = models.lenet5().eval()
+    compiled = cnnfast.compile(model, np.zeros((1, 1, 28, 28), np.float32))
+    with pytest.raises(ValueError, match="fc1"):
+        compiled(np.zeros((1, 1, 40, 40), np.float32))
+    assert compiled(np.zeros((2, 1, 28, 28), np.float32)).shape == (2, 10)
+
+
+def test_named_sizes_must_agree() -> None:
+    compiled = cnnfast.compile(lambda a, b: a + b, (uniform(2, 3), uniform(2, 3)))
+    with pytest.raises(ValueError, match=r"input 'b': .* where {'batch': 2}"):
+        compiled(uniform(2, 3), uniform(4, 3))
+
+
+def test_weights_are_those_of_the_moment() -> None:
+    model = nn.Linear(4, 3)
+    compiled = cnnfast.compile(model, uniform(1, 4))
+    wanted = compiled(uniform(2, 4))
+    with cnnfast.no_grad():
+        model.weight.zero_()
+    np.testing.assert_array_equal(compiled(uniform(2, 4)), wanted)
+
+
+def test_what_looks_at_values_runs_after_the_plan() -> None:
+    """TopK is NumPy's: convolution and addition are planned, sorting and what follows are not."""
+    nodes = [
+        Node("Conv", ["x", "w"], ["y"]), Node("TopK", ["y", "k"], ["best", "where"]),
+        Node("Add", ["y", "y"], ["z"]), Node("Mul", ["best", "two"], ["twice"]),
+    ]
+    constants = {
+        "w": uniform(2, 3, 3, 3), "k": np.array([2], np.int64), "two": np.array(2, np.float32)}
+    inputs = {"x": ("float32", (None, 3, None, None))}
+    graph = Graph(nodes, inputs, ["z", "twice", "where"], constants, {"": 21})
+    compiled = cnnfast.CompiledModel(graph)
+    for batch in (1, 2):
+        x = uniform(batch, 3, 6, 7)
+        y = eager(lambda x: F.conv2d(x, Tensor(constants["w"])), x)
+        z, twice, where = compiled(x)
+        np.testing.assert_allclose(z, 2 * y, rtol=1e-6)
+        np.testing.assert_allclose(twice, 2 * np.sort(y)[..., :-3:-1], rtol=1e-6)
+        np.testing.assert_array_equal(where, np.argsort(-y)[..., :2])
+
+
+def test_threads_are_limited_and_the_bits_are_the_same(network: nn.Module) -> None:
+    one = cnnfast.compile(network, X, threads=1)
+    assert one(X).tobytes() == cnnfast.compile(network, X)(X).tobytes()
+    with pytest.raises(ValueError, match="threads"):
+        cnnfast.compile(network, X, threads=0)
+
+
+def test_bad_arguments() -> None:
+    with pytest.raises(TypeError, match="example"):
+        cnnfast.compile(nn.ReLU())
+    with pytest.raises(ValueError, match="precision"):
+        cnnfast.compile(nn.ReLU(), X, precision="float16")
