@@ -18,7 +18,7 @@ from tqdm import tqdm
 import cnnfast
 from cnnfast import _core
 
-from . import importing, probe, records, report
+from . import allocator, importing, probe, records, report
 from .cases import SUITES, Case, all_cases
 from .contestants import NAMES, Contestant, Row, label, line_up
 from .contestants.engine import restored
@@ -28,7 +28,7 @@ from .timing import Timed, interleave
 PATIENCE = 60.0
 """Seconds: a contestant sits a case out if one call would take longer."""
 
-SECONDS = 1.7
+SECONDS = 1.3
 """Budget of a case."""
 
 SUITES_HELP = (
@@ -222,4 +222,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    allocator.restart_with_settings()
     sys.exit(main())

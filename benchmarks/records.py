@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from . import ROOT
+from . import ROOT, allocator
 from .cases import Case
 from .contestants import Contestant
 from .probe import Peak
@@ -130,6 +130,7 @@ def circumstances(threads: int, packages: Iterable[str]) -> dict[str, Any]:
         "cpu": info["cpu"],
         "threads": threads,
         "openmp": info["openmp"],
+        "allocator": os.environ.get(allocator.VARIABLE, ""),
         "compiler": info["compiler"],
         "commit": _commit(),
         "versions": {"python": platform.python_version()}

@@ -123,7 +123,7 @@ class Engine:
         rest = (None, layer.stride, layer.padding, 1, layer.groups)
         node = F.conv2d(x, Tensor(w, requires_grad=True), *rest).grad_fn
         assert node is not None and node.backward is not None
-        dy = as_image(normal(layer.out_shape(batch), 3))
+        dy = as_image(images(layer.out_shape(batch), 3))
         with _core.Recording() as recording:
             result = node.backward(dy, needs)[needs.index(True)]
         return _replayed(recording, result)

@@ -76,7 +76,7 @@ class PyTorch:
 
     def _gradient(self, layer: Convolution, batch: int, needs: list[bool]) -> Run:
         x, w = _images(images(layer.in_shape(batch))), _images(weight(layer.weight_shape))
-        dy = _images(normal(layer.out_shape(batch), 3))
+        dy = _images(images(layer.out_shape(batch), 3))
         geometry = [[layer.stride] * 2, [layer.padding] * 2, [1, 1], False, [0, 0], layer.groups]
         backward, chosen = torch.ops.aten.convolution_backward, needs.index(True)
         return _inference(lambda: backward(dy, x, w, None, *geometry, needs)[chosen])
