@@ -96,4 +96,29 @@ static inline vf vf_mantissa(vf a)
     return _mm256_castsi256_ps(_mm256_or_si256(bits, _mm256_set1_epi32(0x3f800000)));
 }
 
+/* Lanes of 2, then of 4 rows by unpacking, then whole halves of a vector. */
+static inline void vf_transpose(vf *row)
+{
+    vf pair[8], quad[8];
+#pragma GCC unroll 4
+    for (int i = 0; i < 8; i += 2) {
+        pair[i] = _mm256_unpacklo_ps(row[i], row[i + 1]);
+        pair[i + 1] = _mm256_unpackhi_ps(row[i], row[i + 1]);
+    }
+#pragma GCC unroll 2
+    for (int i = 0; i < 8; i += 4) {
+#pragma GCC unroll 2
+        for (int j = 0; j < 2; j++) {
+            __m256d a = _mm256_castps_pd(pair[i + j]), b = _mm256_castps_pd(pair[i + 2 + j]);
+            quad[i + 2 * j] = _mm256_castpd_ps(_mm256_unpacklo_pd(a, b));
+            quad[i + 2 * j + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(a, b));
+        }
+    }
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; k++) {
+        row[k] = _mm256_permute2f128_ps(quad[k], quad[4 + k], 0x20);
+        row[4 + k] = _mm256_permute2f128_ps(quad[k], quad[4 + k], 0x31);
+    }
+}
+
 #endif

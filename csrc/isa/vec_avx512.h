@@ -78,4 +78,35 @@ static inline vf vf_mantissa(vf a)
     return _mm512_castsi512_ps(_mm512_or_si512(bits, _mm512_set1_epi32(0x3f800000)));
 }
 
+/* Lanes of 2, then of 4 rows by unpacking, then whole quarters of a vector. */
+static inline void vf_transpose(vf *row)
+{
+    vf pair[16], quad[16];
+#pragma GCC unroll 8
+    for (int i = 0; i < 16; i += 2) {
+        pair[i] = _mm512_unpacklo_ps(row[i], row[i + 1]);
+        pair[i + 1] = _mm512_unpackhi_ps(row[i], row[i + 1]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 16; i += 4) {
+#pragma GCC unroll 2
+        for (int j = 0; j < 2; j++) {
+            __m512d a = _mm512_castps_pd(pair[i + j]), b = _mm512_castps_pd(pair[i + 2 + j]);
+            quad[i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+            quad[i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+        }
+    }
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; k++) {
+        vf even0 = _mm512_shuffle_f32x4(quad[k], quad[4 + k], 0x88);
+        vf even1 = _mm512_shuffle_f32x4(quad[8 + k], quad[12 + k], 0x88);
+        vf odd0 = _mm512_shuffle_f32x4(quad[k], quad[4 + k], 0xdd);
+        vf odd1 = _mm512_shuffle_f32x4(quad[8 + k], quad[12 + k], 0xdd);
+        row[k] = _mm512_shuffle_f32x4(even0, even1, 0x88);
+        row[4 + k] = _mm512_shuffle_f32x4(odd0, odd1, 0x88);
+        row[8 + k] = _mm512_shuffle_f32x4(even0, even1, 0xdd);
+        row[12 + k] = _mm512_shuffle_f32x4(odd0, odd1, 0xdd);
+    }
+}
+
 #endif

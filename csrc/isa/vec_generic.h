@@ -103,4 +103,14 @@ static inline vf vf_exponent(vf a)
 }
 static inline vf vf_mantissa(vf a) { return (vf)(((vm)a & 0x007fffff) | 0x3f800000); }
 
+/* The VF_LANES rows become the VF_LANES columns. */
+static inline void vf_transpose(vf *row)
+{
+    vf old[VF_LANES];
+    memcpy(old, row, sizeof old);
+    for (int i = 0; i < VF_LANES; i++)
+        for (int j = 0; j < VF_LANES; j++)
+            row[i][j] = old[j][i];
+}
+
 #endif

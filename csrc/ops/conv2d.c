@@ -46,6 +46,7 @@ cnf_status cnf_conv2d_pack_forward(float *packed, const float *w, const cnf_conv
         .channel = taps,
         .tap_row = d->kw,
         .tap_col = 1,
+        .taps = taps,
     };
     cnf_grid_pack(packed, w, &g, &order);
     return CNF_OK;

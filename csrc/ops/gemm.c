@@ -163,7 +163,7 @@ static void gemm_task(const void *context, int64_t index, int thread)
             cnf_kernel->gemm_strip(target + j, target_row, rows, cnf_min(width, columns - j),
                                    packed ? block : a + p * d->a_col,
                                    packed ? BLOCK_PITCH : d->a_row, packed ? 1 : d->a_col, &segment,
-                                   1, b + (j / width * d->k + p) * width, NULL, p > 0);
+                                   1, b + (j / width * d->k + p) * width, NULL, p > 0, cnf_nothing_ahead);
     }
     for (int64_t i = 0; apart && i < rows; i++)
         memcpy(c + i * d->c_row, sum + i * SUM_PITCH, sizeof(float) * (size_t)columns);

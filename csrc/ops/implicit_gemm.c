@@ -299,6 +299,9 @@ static void run_panel(const grid_job *job, const grid_block *t, int64_t column, 
     const int64_t strips = t->rows * (across ? t->cols : t->images);
     const int64_t pixels = across ? t->images : t->cols, a_row = across ? b->image : a_pixel;
     const int64_t c_row = across ? g->target_image : g->target_pixel;
+    /* The first panel meets pixels that may come from memory: a micro-tile's are fetched while the
+     * one before is computed. */
+    const int64_t fetched = column == 0 && !b->copied ? 4 * pixels * a_row : 0;
     if (finish)
         finish->residual_pitch = across ? job->residual_image : job->residual_pixel;
     for (int64_t strip = 0; strip < strips; strip++) {
@@ -307,10 +310,11 @@ static void run_panel(const grid_job *job, const grid_block *t, int64_t column, 
         if (finish && t->residual)
             finish->residual = t->residual + image * job->residual_image + i * job->residual_row +
                                k * job->residual_pixel + column;
+        const float *pixel = source + image * b->image + i * a_line + k * a_pixel;
+        const cnf_ahead ahead = {(const char *)(pixel + cnf_kernel->tile_rows * a_row), fetched};
         cnf_kernel->gemm_strip_finish(
             t->target + image * g->target_image + i * g->target_row + k * g->target_pixel + column,
-            c_row, pixels, n, source + image * b->image + i * a_line + k * a_pixel, a_row, 1,
-            segments, count, weights, bias, accumulate, finish);
+            c_row, pixels, n, pixel, a_row, 1, segments, count, weights, bias, accumulate, ahead, finish);
     }
 }
 
@@ -435,6 +439,10 @@ typedef struct {
     int64_t channels_per_block;
 } pack_job;
 
+/* All taps of one channel stand together in w, and so do all channels of a 1x1 kernel: the weights of
+ * a panel are transposed a channel at a time, then its rows go to where the depth has them. */
+#define MOST_TAPS 64
+
 /* One panel: packed[depth][panel], depth = (channel block, tap row, tap col, channel). */
 static void pack_task(const void *context, int64_t index, int thread)
 {
@@ -443,20 +451,32 @@ static void pack_task(const void *context, int64_t index, int thread)
     const cnf_grid *g = job->g;
     const cnf_weight_order *o = job->order;
     const int64_t panel = cnf_kernel->panel, group = index / panels(g), j = index % panels(g);
-    const int64_t columns = cnf_min(panel, g->columns - j * panel);
-    const float *w = job->w + o->start + group * o->group + j * panel * o->column;
+    const int64_t columns = cnf_min(panel, g->columns - j * panel), taps = g->h.taps * g->w.taps;
+    const float *w = job->w + group * o->group + j * panel * o->column;
     float *to = job->packed + index * cnf_depth(g) * panel;
+    float kernel[MOST_TAPS * CNF_MAX_PANEL] = {0}; /* [kernel taps][panel] */
+    if (columns < panel)
+        memset(to, 0, sizeof(float) * (size_t)(cnf_depth(g) * panel));
+    if (taps == 1 && o->channel == 1) {
+        cnf_kernel->transpose(to, panel, w + o->start, o->column, columns, g->channels);
+        return;
+    }
     for (int64_t c0 = 0; c0 < g->channels; c0 += job->channels_per_block) {
-        const int64_t c1 = cnf_min(g->channels, c0 + job->channels_per_block);
-        for (int64_t tap = 0; tap < g->h.taps * g->w.taps; tap++) {
-            const float *from = w + tap / g->w.taps * o->tap_row + tap % g->w.taps * o->tap_col;
-            for (int64_t c = c0; c < c1; c++, to += panel) {
-                for (int64_t i = 0; i < columns; i++)
-                    to[i] = from[c * o->channel + i * o->column];
-                for (int64_t i = columns; i < panel; i++)
-                    to[i] = 0.0f;
+        const int64_t channels = cnf_min(job->channels_per_block, g->channels - c0);
+        for (int64_t c = 0; c < channels; c++) {
+            const float *from = w + (c0 + c) * o->channel;
+            if (o->taps <= MOST_TAPS)
+                cnf_kernel->transpose(kernel, panel, from, o->column, columns, o->taps);
+            for (int64_t tap = 0; tap < taps; tap++) {
+                const int64_t k = o->start + tap / g->w.taps * o->tap_row + tap % g->w.taps * o->tap_col;
+                float *row = to + (tap * channels + c) * panel;
+                if (o->taps <= MOST_TAPS)
+                    memcpy(row, kernel + k * panel, sizeof(float) * (size_t)panel);
+                else
+                    cnf_kernel->transpose(row, panel, from + k, o->column, columns, 1);
             }
         }
+        to += taps * channels * panel;
     }
 }
 

@@ -66,7 +66,8 @@ void cnf_grid_run(const cnf_grid *g, void *scratch);
 /* Where the weight of (column, channel, tap row, tap col) stands, for packing. */
 typedef struct {
     int64_t group, column, channel, tap_row, tap_col; /* strides in w, in floats; taps may go back */
-    int64_t start;
+    int64_t start;                                    /* of the first tap among the kernel's */
+    int64_t taps;                                     /* of the kernel, contiguous in w */
 } cnf_weight_order;
 void cnf_grid_pack(float *packed, const float *w, const cnf_grid *g, const cnf_weight_order *order);
 

@@ -16,4 +16,12 @@ typedef struct {
     int64_t length; /* depth of this segment */
 } cnf_segment;
 
+/* Bytes that a product's caller needs next, to be fetched while the product is computed. */
+typedef struct {
+    const char *at;
+    int64_t bytes; /* 0: nothing */
+} cnf_ahead;
+
+static const cnf_ahead cnf_nothing_ahead = {0, 0};
+
 #endif

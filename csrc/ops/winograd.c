@@ -112,7 +112,7 @@ static void multiply(const winograd_job *job, int64_t count, int64_t columns, co
             const cnf_segment segment = {c, cnf_min(DEPTH_BLOCK, job->channels - c)};
             cnf_kernel->gemm_strip(m + point * job->m_stride, panel, count, columns,
                                    v + point * job->v_stride, job->v_pitch, 1, &segment, 1,
-                                   u + c * panel, NULL, c > 0);
+                                   u + c * panel, NULL, c > 0, cnf_nothing_ahead);
         }
     }
 }
@@ -204,7 +204,7 @@ typedef struct {
     float *packed; /* [panels][36][channels][panel] */
     const float *w;
     int64_t channels, columns, channel, column; /* sizes, then strides in w */
-    int64_t tap_start, tap;                     /* rotated by 180 degrees: 8 and -1 */
+    int64_t first_tap, tap;                     /* rotated by 180 degrees: 8 and -1 */
     int64_t channel_blocks;
 } pack_job;
 
@@ -219,10 +219,8 @@ static void pack_task(const void *context, int64_t index, int thread)
     const int64_t columns = cnf_min(panel, job->columns - p * panel);
     float g[9 * CNF_MAX_PANEL] = {0};
     for (int64_t c = first; c < end; c++) {
-        const float *w = job->w + c * job->channel + p * panel * job->column + job->tap_start;
-        for (int64_t j = 0; j < columns; j++)
-            for (int64_t tap = 0; tap < 9; tap++)
-                g[tap * panel + j] = w[j * job->column + tap * job->tap];
+        const float *w = job->w + c * job->channel + p * panel * job->column;
+        cnf_kernel->transpose(g + job->first_tap * panel, job->tap * panel, w, job->column, columns, 9);
         float *u = job->packed + (p * POINTS * job->channels + c) * panel;
         cnf_kernel->winograd_weight(u, job->channels * panel, g);
     }
@@ -243,7 +241,7 @@ void cnf_winograd_pack(float *packed, const float *w, const cnf_conv2d *d, int b
         .columns = backward ? d->ci : d->co,
         .channel = backward ? d->ci * 9 : 9,
         .column = backward ? 9 : d->ci * 9,
-        .tap_start = backward ? 8 : 0,
+        .first_tap = backward ? 8 : 0,
         .tap = backward ? -1 : 1,
         .channel_blocks = cnf_ceil_div(backward ? d->co : d->ci, PACK_CHANNELS),
     };

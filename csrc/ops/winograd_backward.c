@@ -110,7 +110,7 @@ static void gradient_task(const void *context, int64_t index, int thread)
                     partial + p * partial_floats(job) + point * CHANNEL_BLOCK * job->panel, job->panel,
                     channels, cnf_min(job->panel, job->d->co - (first_panel + p) * job->panel),
                     v + point * job->v_stride, 1, job->v_pitch, &segment, 1,
-                    d + (p * POINTS + point) * job->d_stride, NULL, block > first_block);
+                    d + (p * POINTS + point) * job->d_stride, NULL, block > first_block, cnf_nothing_ahead);
     }
 }
 
@@ -133,9 +133,8 @@ static void finish_task(const void *context, int64_t index, int thread)
     for (int64_t c = 0; c < channels; c++) {
         float g[9 * CNF_MAX_PANEL];
         cnf_kernel->winograd_kernel(g, sum + c * job->panel, CHANNEL_BLOCK * job->panel);
-        for (int64_t j = 0; j < columns; j++)
-            for (int64_t tap = 0; tap < 9; tap++)
-                job->dw[((column + j) * job->d->ci + channel + c) * 9 + tap] = g[tap * job->panel + j];
+        cnf_kernel->transpose(job->dw + (column * job->d->ci + channel + c) * 9, job->d->ci * 9, g,
+                              job->panel, 9, columns);
     }
 }
 
