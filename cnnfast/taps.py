@@ -25,6 +25,7 @@ __all__ = [
     "linear",
     "mirrored",
     "nearest",
+    "weighted",
     "windows",
 ]
 
@@ -58,7 +59,7 @@ def _table(
     return _core.Taps(inputs, first, at[order].astype(np.int32), weight[order].astype(np.float32))
 
 
-def _axis(size: int, out: int, output: Integers, at: Integers, weight: np.ndarray) -> Axis:
+def weighted(size: int, out: int, output: Integers, at: Integers, weight: np.ndarray) -> Axis:
     return Axis(_table(size, out, output, at, weight), _table(out, size, at, output, weight))
 
 
@@ -69,7 +70,7 @@ def _windows(
     output, k, at = taps
     positions = np.full((out, window), -1)
     positions[output, k] = at
-    return Windows(*_axis(size, out, output, at, k * number), positions)
+    return Windows(*weighted(size, out, output, at, k * number), positions)
 
 
 def _grid(out: int, window: int) -> tuple[Integers, Integers]:
@@ -117,7 +118,7 @@ def average(
     count = (
         np.bincount(output[counted], minlength=out) if divisor is None else np.full(out, divisor)
     )
-    return _axis(size, out, output[inside], at[inside], 1.0 / count[output[inside]])
+    return weighted(size, out, output[inside], at[inside], 1.0 / count[output[inside]])
 
 
 def _bins(size: int, out: int) -> tuple[Integers, Integers, Integers]:
@@ -141,7 +142,7 @@ def bins(size: int, out: int, number: int = 1) -> Windows:
 def bin_average(size: int, out: int) -> Axis:
     """Adaptive windows, for an average."""
     output, _, at = _bins(size, out)
-    return _axis(size, out, output, at, 1.0 / np.bincount(output)[output])
+    return weighted(size, out, output, at, 1.0 / np.bincount(output)[output])
 
 
 # ---- resizing ------------------------------------------------------------------------------
@@ -172,7 +173,7 @@ def nearest(size: int, out: int, scale: float | None, exact: bool = False) -> Ax
     at = np.minimum(np.floor(o * _step(size, out, scale)).astype(np.int64), size - 1)
     if not exact and out in (size, 2 * size):
         at = np.arange(out) // (out // size)
-    return _axis(size, out, np.arange(out), at, np.ones(out))
+    return weighted(size, out, np.arange(out), at, np.ones(out))
 
 
 @_kept
@@ -185,7 +186,7 @@ def linear(size: int, out: int, scale: float | None, align_corners: bool) -> Axi
     share = np.clip(position - left.astype(np.float32), 0, 1)
     at = np.stack([left, np.minimum(left + 1, size - 1)], axis=1).ravel()
     weight = np.stack([1 - share, share], axis=1).ravel()
-    return _axis(size, out, np.arange(out).repeat(2), at, weight)
+    return weighted(size, out, np.arange(out).repeat(2), at, weight)
 
 
 @_kept
@@ -203,7 +204,7 @@ def cubic(size: int, out: int, scale: float | None, align_corners: bool) -> Axis
     far = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
     at = np.clip(left.astype(np.int64)[:, None] + np.arange(-1, 3), 0, size - 1)
     weight = np.where(distance <= 1, near, far)
-    return _axis(size, out, np.arange(out).repeat(4), at.ravel(), weight.ravel())
+    return weighted(size, out, np.arange(out).repeat(4), at.ravel(), weight.ravel())
 
 
 # ---- padding -------------------------------------------------------------------------------
@@ -220,4 +221,4 @@ def mirrored(size: int, before: int, after: int, mode: str) -> Axis:
     else:  # circular: what is left of the input, again and again
         start, end = max(-before, 0), size - max(-after, 0)
         at = (at - start) % (end - start) + start
-    return _axis(size, at.size, np.arange(at.size), at, np.ones(at.size))
+    return weighted(size, at.size, np.arange(at.size), at, np.ones(at.size))

@@ -17,7 +17,7 @@ from ..graph import Graph, Node
 from .operators import OPERATORS
 from .operators.values import Value, array, wrapped
 
-__all__ = ["check_operators", "evaluate", "execute", "last_reads", "run"]
+__all__ = ["check_operators", "constants_of", "evaluate", "execute", "last_reads", "run"]
 
 STANDARD = ("", "ai.onnx")
 """Names of the standard's own domain."""
@@ -58,7 +58,18 @@ def check_operators(graph: Graph) -> None:
         )
 
 
-def run(graph: Graph, feeds: Mapping[str, Any]) -> list[Any]:
+def constants_of(graph: Graph) -> dict[str, Value]:
+    """Return the graph's constants as values.
+
+    A weight packs itself for the engine once as long as it stays the same value, so whoever runs a
+    graph many times keeps them.
+    """
+    return {name: wrapped(constant) for name, constant in graph.constants.items()}
+
+
+def run(
+    graph: Graph, feeds: Mapping[str, Any], constants: Mapping[str, Value] | None = None
+) -> list[Any]:
     """Run `graph` on arrays.
 
     Parameters
@@ -67,6 +78,8 @@ def run(graph: Graph, feeds: Mapping[str, Any]) -> list[Any]:
         Of supported operators, see `check_operators`.
     feeds : mapping of str to array_like
         An array (or list of arrays, for a sequence) for every input.
+    constants : mapping, optional
+        What `constants_of` returned for this graph.
 
     Returns
     -------
@@ -87,7 +100,7 @@ def run(graph: Graph, feeds: Mapping[str, Any]) -> list[Any]:
     >>> run(graph, {"x": np.array([-1, 2], np.float32)})
     [array([0., 2.], dtype=float32)]
     """
-    values = {name: wrapped(constant) for name, constant in graph.constants.items()}
+    values = dict(constants_of(graph) if constants is None else constants)
     values.update((name, wrapped(value)) for name, value in feeds.items())
     return [array(value) for value in evaluate(graph, values)]
 
@@ -162,7 +175,7 @@ def body(
 ) -> Callable[..., list[Value]]:
     """Return a graph inside an attribute as a function of its inputs that sees `outer`."""
     inner = Graph(graph.nodes, graph.inputs, graph.outputs, graph.constants, dict(opset))
-    constants = {name: wrapped(constant) for name, constant in graph.constants.items()}
+    constants = constants_of(graph)
 
     def call(*inputs: Value) -> list[Value]:
         given: Sequence[Value] = inputs

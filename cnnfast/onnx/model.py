@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..graph import Graph
-from .interpreter import check_operators, run
+from .interpreter import check_operators, constants_of, run
 from .reader import read
 
 __all__ = ["Model", "load"]
@@ -35,6 +35,7 @@ class Model:
     def __init__(self, graph: Graph) -> None:
         check_operators(graph)
         self.graph = graph
+        self._constants = constants_of(graph)
 
     @property
     def input_names(self) -> list[str]:
@@ -48,7 +49,7 @@ class Model:
 
     def run(self, feeds: Mapping[str, Any]) -> list[Any]:
         """Return the results for arrays given by name, in the order of `output_names`."""
-        return run(self.graph, feeds)
+        return run(self.graph, feeds, self._constants)
 
     def __call__(self, *inputs: Any) -> Any:
         """Return the result for arrays in the order of `input_names`; several as a tuple."""

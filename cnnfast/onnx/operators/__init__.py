@@ -3,15 +3,23 @@
 from . import (
     activation,
     arithmetic,
+    control,
     convolution,
     creation,
+    detection,
     indexing,
     linear,
     logic,
+    loss,
     normalization,
     pooling,
+    quantization,
+    recurrent,
     reduction,
+    resize,
+    sampling,
     shaping,
+    trigonometry,
 )
 from .registry import OPERATORS, Operator
 
