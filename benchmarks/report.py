@@ -106,7 +106,8 @@ def markdown(common: dict[str, Any], measures: Sequence[Measure]) -> str:
         f"which the same run probed. {common['machine']}, {threads} for all, "
         f"{common['compiler']}, commit {common['commit'] or 'unknown'}, {common['run'][:10]}. "
         "Above 100%: Winograd's algorithm multiplies less than the direct one, whose work is "
-        "counted. PyTorch: eager, channels-last, fused optimiser. Made by `python -m benchmarks && "
+        "counted. Forward, ten convolutions a call, fewer where they are long. PyTorch: eager, "
+        "channels-last, fused optimiser. Made by `python -m benchmarks && "
         "python -m benchmarks.report --update-readme`.",
     ]
     return "\n".join(out)
