@@ -76,11 +76,11 @@ CASES: dict[str, tuple[Function, str]] = {
     "adaptive": (lambda x: F.adaptive_avg_pool2d(x, (3, None)), "Function"),
     "pad": (lambda x: F.pad(x, (1, 2, 0, 1), value=0.5), "Pad"),
     "reflected": (lambda x: F.pad(x, (1, 2, 0, 1), "reflect"), "Pad"),
-    "nearest": (lambda x: F.interpolate(x, scale_factor=2), "Function"),
-    "bilinear": (lambda x: F.interpolate(x, (17, 7), mode="bilinear"), "Function"),
+    "nearest": (lambda x: F.interpolate(x, scale_factor=2), "Resize"),
+    "bilinear": (lambda x: F.interpolate(x, (17, 7), mode="bilinear"), "Resize"),
     "corners": (
-        lambda x: F.interpolate(x, (17, 7), mode="bilinear", align_corners=True), "Function"),
-    "bicubic": (lambda x: F.interpolate(x, scale_factor=2, mode="bicubic"), "Function"),
+        lambda x: F.interpolate(x, (17, 7), mode="bilinear", align_corners=True), "Resize"),
+    "bicubic": (lambda x: F.interpolate(x, scale_factor=2, mode="bicubic"), "Resize"),
     "pixel_shuffle": (lambda x: F.pixel_shuffle(x, 2), "DepthToSpace"),
     "channel_shuffle": (lambda x: F.channel_shuffle(x, 2), "Function"),
     "flatten": (lambda x: x.flatten(1), "Flatten"),
@@ -118,7 +118,7 @@ def test_the_graph_computes_what_the_function_does(name: str) -> None:
     with cnnfast.no_grad():
         for x in (X, uniform(3, *X.shape[1:])):
             wanted = function(Tensor(x)).numpy()
-            np.testing.assert_allclose(compiled(x), wanted, rtol=1e-6, atol=1e-6)
+            np.testing.assert_allclose(compiled(x), wanted, rtol=1e-6, atol=3e-6)
 
 
 def test_names_are_those_of_the_model() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..graph import Graph
 from .compiled import CompiledModel
+from .passes import optimize
 from .plan import make_plan
 from .trace import trace
 from .unknown import DataDependent
@@ -63,4 +64,12 @@ def compile(
         if example is None:
             raise TypeError("compile: a model needs an example of its input, like an array")
         graph = trace(model, example if isinstance(example, tuple) else (example,))
-    return CompiledModel(graph, threads)
+    return CompiledModel(_with_own_weights(optimize(graph), graph), threads)
+
+
+def _with_own_weights(graph: Graph, source: Graph) -> Graph:
+    """Copy the constants that are still those of `source`, which its owner may change."""
+    for name, value in graph.constants.items():
+        if value is source.constants.get(name):
+            graph.constants[name] = value.copy()
+    return graph

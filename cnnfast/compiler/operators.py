@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
+from collections.abc import Sequence
 from typing import Any
 
 from .. import functional as F
+from ..functional.convolution import fused_conv2d
+from ..functional.elementwise import apply_unary
 from ..onnx.operators.registry import operator
 from ..onnx.operators.values import Value
+from ..onnx.operators.windows import output_size, sides
+from ..tensor import Tensor
 from .vocabulary import FUNCTION_DOMAIN
 
-__all__ = ["Function"]
+__all__ = ["FlattenChannelsLast", "Function", "FusedConv", "FusedLinear"]
 
 
 @operator(FUNCTION_DOMAIN)
@@ -42,3 +48,44 @@ def _positional(call: Any, given: dict[str, Any]) -> list[Any]:
     names = list(parameters)
     before = [given.pop(name) for name in names[: names.index(spread[0])]]
     return [*before, *given.pop(spread[0])]
+
+
+@operator(FUNCTION_DOMAIN)
+def FusedConv(
+    x: Tensor, w: Tensor, b: Tensor | None = None, residual: Tensor | None = None,
+    *, auto_pad: str = "NOTSET", dilations: Sequence[int] = (1, 1), group: int = 1,
+    kernel_shape: Sequence[int] | None = None, pads: Sequence[int] | None = None,
+    strides: Sequence[int] = (1, 1), activation: str = "identity", alpha: float = 0.0,
+    beta: float = 0.0,
+) -> Tensor:
+    """The standard's Conv of images, then ``activation(y + residual)``."""
+    padding = sides(x.shape[2:], w.shape[2:], strides, dilations, pads, auto_pad)
+    arguments = (x, w, b, strides, padding, dilations, group)
+    if residual is None:
+        return fused_conv2d(*arguments, activation=activation, alpha=alpha, beta=beta)
+    geometry = zip(x.shape[2:], w.shape[2:], strides, dilations, padding, strict=True)
+    sizes = [output_size(size, k, s, d, side, False) for size, k, s, d, side in geometry]
+    if residual.shape == (x.shape[0], w.shape[0], *sizes):
+        return fused_conv2d(
+            *arguments, residual=residual, activation=activation, alpha=alpha, beta=beta)
+    y = F.add(fused_conv2d(*arguments), residual)  # a summand that is broadcast
+    return apply_unary(activation, y, alpha, beta)
+
+
+@operator(FUNCTION_DOMAIN)
+def FusedLinear(
+    x: Tensor, w: Tensor, b: Tensor | None = None,
+    *, activation: str = "identity", alpha: float = 0.0, beta: float = 0.0,
+) -> Tensor:
+    """``activation(x @ w.T + b)`` over the last axis of x; w is (O, I, 1, 1)."""
+    if x.shape[-1] != w.shape[1]:
+        raise ValueError(f"expected {w.shape[1]} values along the last axis, got {x.shape}")
+    rows = x.reshape((math.prod(x.shape[:-1]), x.shape[-1], 1, 1))
+    y = fused_conv2d(rows, w, b, activation=activation, alpha=alpha, beta=beta)
+    return y.reshape((*x.shape[:-1], w.shape[0]))
+
+
+@operator(FUNCTION_DOMAIN)
+def FlattenChannelsLast(x: Tensor) -> Tensor:
+    """One row a sample, in the order of an image's memory: pixels, then channels."""
+    return x.permute(0, 2, 3, 1).reshape((x.shape[0], math.prod(x.shape[1:])))

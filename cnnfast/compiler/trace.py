@@ -90,9 +90,9 @@ class Trace:
         return self.constant(np.asarray(operand, np.float32), "constant")
 
     def constant(self, array: np.ndarray, stem: str = "constant") -> str:
-        """Return the name of a new constant, a copy of `array`."""
+        """Return the name of a new constant, `array` itself where it is C-contiguous."""
         name = self.fresh(stem)
-        self.graph.constants[name] = np.array(array.view(np.ndarray), order="C")
+        self.graph.constants[name] = np.asarray(array.view(np.ndarray), order="C")
         return name
 
     def integers(self, values: Sequence[int]) -> str:

@@ -186,6 +186,34 @@ def _pad(t: Trace, a: Given, y: Any) -> Names:
     return t.node("Pad", inputs, mode=mode[a["mode"]])
 
 
+@translation("interpolate", "upsample")
+def _interpolate(t: Trace, a: Given, y: Any) -> Names:
+    mode, rank = a["mode"], a["input"].ndim
+    if a.get("antialias") or a.get("recompute_scale_factor") or mode not in _RESIZE_MODES:
+        return None
+    attributes: dict[str, Any] = dict(_RESIZE_MODES[mode])
+    if mode != "nearest":
+        attributes["coordinate_transformation_mode"] = (
+            "align_corners" if a["align_corners"] else "half_pixel")
+    if a["size"] is not None:
+        sizes = ["", "", t.integers(y.shape[2:])]
+    else:
+        factor = a["scale_factor"]
+        factors = [float(factor)] * (rank - 2) if isinstance(factor, (int, float)) else factor
+        sizes = ["", t.constant(np.array(factors, np.float32), "scales")]
+    return t.node(
+        "Resize", [t.value(a["input"]), *sizes], axes=list(range(2, rank)), **attributes)
+
+
+_RESIZE_MODES: dict[str, dict[str, Any]] = {
+    "nearest": {"mode": "nearest", "nearest_mode": "floor",
+                "coordinate_transformation_mode": "asymmetric"},
+    "linear": {"mode": "linear"},
+    "bilinear": {"mode": "linear"},
+    "bicubic": {"mode": "cubic", "cubic_coeff_a": -0.75},
+}
+
+
 @translation("pixel_shuffle")
 def _pixel_shuffle(t: Trace, a: Given, y: Any) -> Names:
     if a["input"].ndim != 4:

@@ -1,0 +1,92 @@
+"""Constants: what follows from them alone, what nobody reads, and nodes that do nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ...graph import Graph, Node
+from ...onnx.interpreter import execute
+from ...onnx.operators.values import array, wrapped
+from .rewriting import Draft
+
+__all__ = ["drop_unused", "fold_constants"]
+
+LARGEST_GROWTH = 1 << 20
+"""Bytes by which a folded result may exceed its inputs: an Expand is cheaper run than kept."""
+
+
+def fold_constants(graph: Graph) -> Graph:
+    """Compute what follows from constants alone; remove Identity, Dropout, a double Transpose."""
+    draft = Draft(graph)
+    for number, node in enumerate(graph.nodes):
+        node = draft.nodes[number] or node
+        if _is_identity(draft, node):
+            draft.forward(number, node.inputs[0])
+        elif node.operator == "Transpose":
+            _merge_transposes(draft, number, node)
+        elif all(not name or name in draft.constants for name in node.inputs):
+            _compute(draft, number, node)
+    return draft.finish()
+
+
+def _is_identity(draft: Draft, node: Node) -> bool:
+    if node.operator == "Identity":
+        return node.inputs[0] not in draft.constants
+    unused = not any(draft.only_reader(name) is not None or name in draft.graph.outputs
+                     for name in node.outputs[1:])
+    evaluating = len(node.inputs) < 3 or not node.inputs[2]
+    return node.operator == "Dropout" and evaluating and unused and len(node.outputs) <= 1
+
+
+def _merge_transposes(draft: Draft, number: int, node: Node) -> None:
+    before = draft.maker(node.inputs[0], "Transpose")
+    if before is None:
+        return
+    first, second = draft.node(before).attributes.get("perm"), node.attributes.get("perm")
+    if first is None or second is None:
+        return
+    order = [first[axis] for axis in second]
+    source = draft.node(before).inputs[0]
+    if order == sorted(order):
+        draft.forward(number, source)
+    else:
+        draft.put(number, replace(node, inputs=[source], attributes={"perm": order}))
+
+
+def _compute(draft: Draft, number: int, node: Node) -> None:
+    """Replace a node of constant inputs by its results, unless these are lists or too large."""
+    if any(isinstance(value, Graph) for value in node.attributes.values()):
+        return
+    if node.operator.startswith(("Random", "Bernoulli", "Multinomial")):
+        return
+    known: dict[str, Any] = {name: wrapped(draft.constants[name]) for name in node.inputs if name}
+    results = [array(value) for value in execute(node, {"": None, **known}, draft.graph.opset)]
+    if not all(isinstance(result, np.ndarray) for result in results):
+        return
+    given = sum(draft.constants[name].nbytes for name in node.inputs if name)
+    if sum(result.nbytes for result in results) > given + LARGEST_GROWTH:
+        return
+    for name, result in zip(node.outputs, results, strict=True):
+        if name:
+            draft.constants[name] = np.ascontiguousarray(result.view(np.ndarray)).reshape(
+                result.shape)
+    draft.nodes[number] = None
+
+
+def drop_unused(graph: Graph) -> Graph:
+    """Remove nodes and constants that nothing leads to from the outputs."""
+    wanted = set(graph.outputs)
+    kept: list[Node] = []
+    for node in reversed(graph.nodes):
+        if wanted.isdisjoint(node.outputs):
+            continue
+        kept.append(node)
+        wanted.update(node.inputs)
+        for value in node.attributes.values():
+            if isinstance(value, Graph):
+                wanted |= value.free_names()
+    constants = {name: value for name, value in graph.constants.items() if name in wanted}
+    return replace(graph, nodes=kept[::-1], constants=constants)

@@ -1,0 +1,185 @@
+"""Convolutions take up what stands around them: pads, scales, residuals, activations."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ...graph import Graph, Node
+from ..vocabulary import FUNCTION_DOMAIN
+from .activations import activation_of
+from .rewriting import Draft
+
+__all__ = ["fold_pads", "fold_scales", "fuse_convolutions"]
+
+
+def _has_pads(node: Node) -> bool:
+    return node.attributes.get("auto_pad", "NOTSET") in ("NOTSET", "VALID")
+
+
+def fold_pads(graph: Graph) -> Graph:
+    """Let a convolution pad by itself where zeros were put around its image before."""
+    draft = Draft(graph)
+    for number, node in enumerate(graph.nodes):
+        if node.operator != "Conv" or not _has_pads(node):
+            continue
+        pad = draft.maker(node.inputs[0], "Pad")
+        if pad is None or draft.only_reader(node.inputs[0]) is None:
+            continue
+        widths = _zero_border(draft, draft.node(pad))
+        if widths is None:
+            continue
+        half = len(widths) // 2
+        inner = [*widths[2:half], *widths[half + 2 :]]
+        own = node.attributes.get("pads") or [0] * len(inner)
+        pads = [a + b for a, b in zip(own, inner, strict=True)]
+        attributes = {**node.attributes, "pads": pads, "auto_pad": "NOTSET"}
+        inputs = [draft.node(pad).inputs[0], *node.inputs[1:]]
+        draft.put(number, replace(node, inputs=inputs, attributes=attributes), [pad])
+    return draft.finish()
+
+
+def _zero_border(draft: Draft, node: Node) -> list[int] | None:
+    """Return the widths of a Pad that puts zeros around images and changes nothing else."""
+    given = [*node.inputs[1:], "", "", ""]
+    if node.attributes.get("mode", "constant") != "constant" or given[2]:
+        return None
+    widths = draft.constant(given[0]) if given[0] else node.attributes.get("pads")
+    fill = draft.constant(given[1]) if given[1] else node.attributes.get("value", 0.0)
+    if widths is None or fill is None or np.any(np.asarray(fill) != 0):
+        return None
+    flat = [int(width) for width in np.ravel(widths)]
+    rank = len(flat) // 2
+    outer = [*flat[:2], *flat[rank : rank + 2]]
+    return flat if rank > 2 and not any(outer) and min(flat) >= 0 else None
+
+
+# ---- scales --------------------------------------------------------------------------------
+
+
+def fold_scales(graph: Graph) -> Graph:
+    """Multiply batch normalisation, and factors and summands a channel, into the weights before."""
+    draft = Draft(graph)
+    for number in range(len(graph.nodes)):
+        node = draft.nodes[number]
+        while node is not None and node.operator in ("Conv", "ConvTranspose"):
+            reader = draft.only_reader(node.outputs[0])
+            affine = None if reader is None else _affine(draft, draft.node(reader), node)
+            if reader is None or affine is None or not _scale(draft, number, reader, *affine):
+                break
+            node = draft.nodes[reader]
+            number = reader
+    return draft.finish()
+
+
+def _affine(draft: Draft, node: Node, source: Node) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return factors and summands a channel that `node` applies to the result of `source`."""
+    weight = draft.constant(source.inputs[1])
+    if weight is None or weight.dtype != np.float32:
+        return None
+    group = source.attributes.get("group", 1)
+    channels = weight.shape[0] if source.operator == "Conv" else weight.shape[1] * group
+    if node.operator == "BatchNormalization":
+        vectors = [draft.constant(name) for name in node.inputs[1:5]]
+        if node.attributes.get("training_mode") or any(v is None for v in vectors):
+            return None
+        scale, bias, mean, var = (np.asarray(v, np.float64) for v in vectors)
+        factor = scale / np.sqrt(var + node.attributes.get("epsilon", 1e-5))
+        return factor, bias - mean * factor
+    if node.operator not in ("Add", "Sub", "Mul", "Div") or len(node.inputs) != 2:
+        return None
+    first = node.inputs[0] == source.outputs[0]
+    other = draft.constant(node.inputs[1 if first else 0])
+    if other is None or node.inputs[0] == node.inputs[1] or not (
+            first or node.operator in ("Add", "Mul")) or "axis" in node.attributes:
+        return None
+    vector = _per_channel(other, channels, weight.ndim)
+    if vector is None:
+        return None
+    ones, zeros = np.ones(channels), np.zeros(channels)
+    return {
+        "Add": (ones, vector), "Sub": (ones, -vector), "Mul": (vector, zeros),
+        "Div": (1 / vector if vector.all() else ones * np.nan, zeros),
+    }[node.operator]
+
+
+def _per_channel(array: np.ndarray, channels: int, rank: int) -> np.ndarray | None:
+    """Return one number a channel where `array` broadcasts to images of `rank` axes so."""
+    if array.size == 1 and array.ndim <= rank:
+        return np.full(channels, float(array.reshape(-1)[0]))
+    wide = (1,) * (rank - array.ndim) + array.shape
+    if len(wide) == rank and wide[1] == channels == array.size:
+        return array.reshape(-1).astype(np.float64)
+    return None
+
+
+def _scale(
+    draft: Draft, number: int, reader: int, factor: np.ndarray, summand: np.ndarray
+) -> bool:
+    """Put a convolution with scaled weights in the place of `reader`; False where it cannot be."""
+    node = draft.node(number)
+    weight = draft.constant(node.inputs[1])
+    bias = np.zeros(factor.shape)
+    if len(node.inputs) > 2 and node.inputs[2]:
+        given = draft.constant(node.inputs[2])
+        if given is None:
+            return False
+        bias = given.astype(np.float64)
+    if weight is None or not np.isfinite(factor).all():
+        return False
+    if node.operator == "Conv":
+        scaled = weight * factor.reshape(-1, *[1] * (weight.ndim - 1))
+    else:  # (C, O / groups, ...): the outputs of a group stand along axis 1
+        group = node.attributes.get("group", 1)
+        cut = weight.reshape(group, -1, *weight.shape[1:])
+        scaled = cut * factor.reshape(group, 1, -1, *[1] * (weight.ndim - 2))
+        scaled = scaled.reshape(weight.shape)
+    shift = (bias * factor + summand).astype(np.float32)
+    names = [
+        draft.add_constant(node.inputs[1], scaled.astype(np.float32)),
+        draft.add_constant(f"{node.outputs[0]}.shift", shift),
+    ]
+    inputs = [node.inputs[0], *names]
+    outputs = draft.node(reader).outputs[:1]
+    draft.put(reader, replace(node, inputs=inputs, outputs=outputs), [number])
+    return True
+
+
+# ---- epilogues -----------------------------------------------------------------------------
+
+
+def fuse_convolutions(graph: Graph) -> Graph:
+    """Join a convolution of images with the addition and the activation that follow it."""
+    draft = Draft(graph)
+    for number in range(len(graph.nodes)):
+        node = draft.nodes[number]
+        if node is not None and node.operator == "Conv" and _is_two_dimensional(draft, node):
+            _fuse(draft, number, node)
+    return draft.finish()
+
+
+def _is_two_dimensional(draft: Draft, node: Node) -> bool:
+    weight = draft.constant(node.inputs[1])
+    return weight is not None and weight.ndim == 4 and weight.dtype == np.float32
+
+
+def _fuse(draft: Draft, number: int, node: Node) -> None:
+    inputs, place, removed = [*node.inputs, ""][:3], number, []
+    attributes: dict[str, Any] = dict(node.attributes)
+    reader = draft.only_reader(node.outputs[0])
+    add = reader if reader is not None and draft.node(reader).operator == "Add" else None
+    if add is not None:
+        a, b = draft.node(add).inputs
+        residual = b if a == node.outputs[0] else a
+        if draft.constant(residual) is None and a != b:
+            inputs, place, removed = [*inputs, residual], add, [number]
+    after = draft.only_reader(draft.node(place).outputs[0])
+    activation = None if after is None else activation_of(draft, draft.node(after))
+    if after is not None and activation is not None:
+        removed, place = [*removed, place], after
+        attributes["activation"], attributes["alpha"], attributes["beta"] = activation
+    outputs = draft.node(place).outputs[:1]
+    fused = Node("FusedConv", inputs, outputs, attributes, FUNCTION_DOMAIN, node.name)
+    draft.put(place, fused, removed)

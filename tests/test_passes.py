@@ -1,0 +1,257 @@
+"""`cnnfast.compiler.passes`: what each pass makes of a graph, and that the result is the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from rounding import uniform
+
+from cnnfast.compiler import operators  # noqa: F401  enters its rows into the table
+from cnnfast.compiler.passes import PASSES, optimize
+from cnnfast.compiler.passes.activations import recognize_activations
+from cnnfast.compiler.passes.constants import drop_unused, fold_constants
+from cnnfast.compiler.passes.convolutions import fold_pads, fold_scales, fuse_convolutions
+from cnnfast.compiler.passes.linear import fold_flatten, fuse_linear
+from cnnfast.graph import Graph, Node
+from cnnfast.onnx.interpreter import run
+
+X = uniform(2, 4, 6, 7)
+WEIGHTS = {
+    "w": uniform(4, 4, 3, 3), "b": uniform(4), "deep": uniform(4, 1, 3, 3),
+    "turned": uniform(4, 2, 2, 2), "one": uniform(4) + 2.0, "two": uniform(4), "three": uniform(4),
+    "four": uniform(4) + 2.0, "channels": uniform(4, 1, 1) + 2.0, "rows": uniform(6, 7),
+    "m": uniform(5, 168), "n": uniform(168, 5), "v": uniform(5), "last": uniform(7, 3),
+}
+NUMBERS = {
+    "0": 0.0, "3": 3.0, "6": 6.0, "1/6": 1 / 6, "1": 1.0,
+}  # fmt: skip
+SIZES = {
+    "border": [0, 0, 1, 2, 0, 0, 3, 0], "batches": [1, 0, 0, 0, 0, 0, 0, 0], "pair": [0, -1],
+    "sizes": [2, 4, 42], "perm": [1],
+}  # fmt: skip
+CONSTANTS: dict[str, np.ndarray] = {
+    **WEIGHTS,
+    **{name: np.array(value, np.float32) for name, value in NUMBERS.items()},
+    **{name: np.array(value, np.int64) for name, value in SIZES.items()},
+}
+
+
+def graph(text: str, **attributes: Any) -> Graph:
+    """A graph written as ``"y=Relu(x) z=Add(y,b)"``; the last node's output is the result.
+
+    Attributes are given by the name of the node's output.
+    """
+    nodes = []
+    for part in text.split():
+        output, call = part.split("=")
+        operator, inputs = call.rstrip(")").split("(")
+        given = attributes.get(output, {})
+        nodes.append(Node(operator, inputs.split(",") if inputs else [], [output], given))
+    inputs = {"x": ("float32", (None, 4, None, None))}
+    return Graph(nodes, inputs, [nodes[-1].outputs[0]], CONSTANTS, {"": 21})
+
+
+def operators_of(graph: Graph) -> str:
+    return " ".join(node.operator for node in graph.nodes)
+
+
+def check(pass_: Any, before: Graph, wanted: str) -> Graph:
+    """The pass leaves the operators `wanted`, the input graph as it was, and the result."""
+    kept = operators_of(before)
+    after = pass_(before)
+    assert operators_of(after) == wanted
+    assert operators_of(before) == kept and before.constants is CONSTANTS
+    feeds = {"x": X}
+    result, reference = run(after, feeds)[0], run(before, feeds)[0]
+    np.testing.assert_allclose(result, reference, rtol=1e-5, atol=1e-5 * np.abs(reference).max())
+    return after
+
+
+SAME = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}
+
+
+@pytest.mark.parametrize(
+    ("text", "attributes", "wanted"),
+    [
+        ("c=Add(one,two) y=Relu(c) z=Mul(x,3)", {}, "Mul"),
+        ("i=Identity(x) d=Dropout(i) y=Relu(d)", {}, "Relu"),
+        ("y=Relu(x) z=Identity(y)", {}, "Relu Identity"),  # the output keeps its name
+        ("t=Transpose(x) u=Transpose(t) y=Relu(u)",
+         {"t": {"perm": [0, 2, 3, 1]}, "u": {"perm": [0, 3, 1, 2]}}, "Transpose Relu"),
+        ("t=Transpose(x) u=Transpose(t) y=Relu(u)",
+         {"t": {"perm": [0, 2, 3, 1]}, "u": {"perm": [0, 2, 3, 1]}}, "Transpose Transpose Relu"),
+        ("s=Shape(x) y=Reshape(x,s)", {}, "Shape Reshape"),
+    ],
+)
+def test_fold_constants(text: str, attributes: dict[str, Any], wanted: str) -> None:
+    check(fold_constants, graph(text, **attributes), wanted)
+
+
+def test_fold_constants_leaves_random_numbers() -> None:
+    before = graph("r=RandomNormalLike(one) y=Mul(x,r)")
+    assert operators_of(fold_constants(before)) == "RandomNormalLike Mul"
+
+
+def test_drop_unused() -> None:
+    after = check(drop_unused, graph("a=Relu(x) b=Mul(a,a) y=Add(a,3)"), "Relu Add")
+    assert list(after.constants) == ["3"]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("s=Sigmoid(x) y=Mul(x,s)", "Swish"),
+        ("s=Sigmoid(x) y=Mul(s,x)", "Swish"),
+        ("s=HardSigmoid(x) y=Mul(x,s)", "HardSwish"),
+        ("a=Add(x,3) e=Clip(a,0,6) y=Div(e,6)", "HardSigmoid"),
+        ("a=Add(3,x) e=Clip(a,0,6) y=Mul(1/6,e)", "HardSigmoid"),
+        ("a=Add(x,3) e=Clip(a,0,6) s=Div(e,6) y=Mul(x,s)", "HardSwish"),
+        ("a=Add(x,3) e=Clip(a,0,6) s=Mul(x,e) y=Div(s,6)", "HardSwish"),
+        ("a=Add(x,3) e=Clip(a,0,6) s=Mul(e,x) y=Mul(s,1/6)", "HardSwish"),
+        ("a=Add(x,3) e=Clip(a,0,3) y=Div(e,6)", "Add Clip Div"),
+        ("a=Add(x,1) e=Clip(a,0,6) y=Div(e,6)", "Add Clip Div"),
+        ("s=Sigmoid(x) t=Mul(x,s) y=Add(t,s)", "Sigmoid Mul Add"),  # the gate is read twice
+        ("r=Relu(x) s=Sigmoid(r) y=Mul(x,s)", "Relu Sigmoid Mul"),
+    ],
+)
+def test_recognize_activations(text: str, wanted: str) -> None:
+    check(recognize_activations, graph(text, s={"alpha": 1 / 6} if "HardS" in text else {}), wanted)
+
+
+def test_another_hard_sigmoid_is_left_alone() -> None:
+    before = graph("s=HardSigmoid(x) y=Mul(x,s)", s={"alpha": 0.2})
+    check(recognize_activations, before, "HardSigmoid Mul")
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("p=Pad(x,border) y=Conv(p,w)", "Conv"),
+        ("p=Pad(x,border,0) y=Conv(p,w,b)", "Conv"),
+        ("p=Pad(x,border,1) y=Conv(p,w)", "Pad Conv"),
+        ("p=Pad(x,batches) y=Conv(p,w)", "Pad Conv"),
+        ("p=Pad(x,border) c=Conv(p,w) d=Conv(p,w,b) y=Add(c,d)", "Pad Conv Conv Add"),
+    ],
+)
+def test_fold_pads(text: str, wanted: str) -> None:
+    after = check(fold_pads, graph(text, y={} if "d=" in text else SAME, c=SAME, d=SAME), wanted)
+    if wanted == "Conv":
+        assert after.nodes[0].attributes["pads"] == [2, 3, 4, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("c=Conv(x,w) y=BatchNormalization(c,one,two,three,four)", "Conv"),
+        ("c=Conv(x,w,b) y=BatchNormalization(c,one,two,three,four)", "Conv"),
+        ("c=Conv(x,deep,b) y=BatchNormalization(c,one,two,three,four)", "Conv"),
+        ("c=ConvTranspose(x,turned) y=BatchNormalization(c,one,two,three,four)", "ConvTranspose"),
+        ("c=Conv(x,w) m=Mul(c,channels) a=Add(channels,m) s=Sub(a,3) y=Div(s,channels)", "Conv"),
+        ("c=Conv(x,w) y=Sub(3,c)", "Conv Sub"),
+        ("c=Conv(x,w) y=Div(c,0)", "Conv Div"),
+        ("c=Conv(x,w) y=Add(c,c)", "Conv Add"),
+        ("c=Conv(x,w) m=Mul(c,3) y=Add(m,c)", "Conv Mul Add"),
+        ("c=Conv(x,w) y=Add(c,x)", "Conv Add"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_fold_scales(text: str, wanted: str) -> None:
+    attributes: dict[str, Any] = {"pads": [1, 1, 1, 1]}
+    if "deep" in text:
+        attributes["group"] = 4
+    if "turned" in text:
+        attributes = {"group": 2}
+    before = graph(text, c=attributes)
+    if "Div(c,0)" in text:
+        assert operators_of(fold_scales(before)) == wanted
+    else:
+        check(fold_scales, before, wanted)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("y=Conv(x,w)", "FusedConv"),
+        ("c=Conv(x,w,b) y=Relu(c)", "FusedConv"),
+        ("c=Conv(x,w) y=Clip(c,0,3)", "FusedConv"),
+        ("c=Conv(x,w) y=LeakyRelu(c)", "FusedConv"),
+        ("c=Conv(x,w,b) a=Add(c,x) y=HardSwish(a)", "FusedConv"),
+        ("c=Conv(x,w,b) a=Add(x,c) y=Relu(a)", "FusedConv"),
+        ("c=Conv(x,w) d=Conv(x,w,b) a=Add(c,d) y=Relu(a)", "FusedConv FusedConv"),
+        ("c=Conv(x,w) p=GlobalAveragePool(x) a=Add(c,p) y=Relu(a)", "GlobalAveragePool FusedConv"),
+        ("c=Conv(x,deep,b) a=Add(c,x) y=Relu(a)", "FusedConv"),
+        ("c=Conv(x,w) r=Relu(c) y=Add(c,r)", "FusedConv Relu Add"),
+        ("c=Conv(x,w) y=Add(c,c)", "FusedConv Add"),
+        ("c=Conv(x,w) y=Add(c,channels)", "FusedConv Add"),
+        ("c=Conv(x,w) y=Softplus(c)", "FusedConv Softplus"),
+    ],
+)
+def test_fuse_convolutions(text: str, wanted: str) -> None:
+    attributes = {**SAME, "group": 4} if "deep" in text else SAME
+    check(fuse_convolutions, graph(text, c=attributes, d=SAME, y={}), wanted)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("f=Flatten(x) y=Gemm(f,m,v)", "Flatten FusedLinear"),
+        ("f=Flatten(x) g=Gemm(f,n) y=Relu(g)", "Flatten FusedLinear"),
+        ("f=Flatten(x) g=MatMul(f,n) a=Add(v,g) y=Tanh(a)", "Flatten FusedLinear"),
+        ("g=MatMul(x,last) y=Relu(g)", "FusedLinear"),
+        ("g=MatMul(x,last) y=Add(g,3)", "FusedLinear"),
+        ("f=Flatten(x) g=MatMul(f,n) a=Add(v,g) y=Mul(g,a)", "Flatten FusedLinear Add Mul"),
+        ("t=Transpose(x) y=MatMul(x,t)", "Transpose MatMul"),
+    ],
+)
+def test_fuse_linear(text: str, wanted: str) -> None:
+    turned = {"transB": 1, "alpha": 0.5, "beta": 2.0}
+    attributes = {"perm": [0, 1, 3, 2]}
+    check(fuse_linear, graph(text, y=turned if "Gemm(f,m" in text else {}, t=attributes), wanted)
+
+
+@pytest.mark.parametrize("flat", ["f=Flatten(p)", "f=Reshape(p,pair)"])
+def test_fold_flatten(flat: str) -> None:
+    """Behind a convolution the number of channels is known; the weights change their order."""
+    before = graph(f"c=Conv(x,w) p=Relu(c) {flat} y=Gemm(f,n)", c=SAME)
+    after = check(lambda g: fold_flatten(fuse_linear(g)), before,
+                  "Conv Relu FlattenChannelsLast FusedLinear")
+    assert after.constants is not CONSTANTS
+    unknown = graph(f"p=Relu(x) {flat} y=Gemm(f,n)")
+    check(lambda g: fold_flatten(fuse_linear(g)), unknown,
+          f"Relu {flat[2:].split('(')[0]} FusedLinear")
+
+
+def test_all_passes_together() -> None:
+    before = graph(
+        "p=Pad(x,border) c=Conv(p,w) bn=BatchNormalization(c,one,two,three,four) i=Identity(bn) "
+        "k=Mul(one,two) a=Add(i,3) e=Clip(a,0,6) s=Mul(i,e) h=Div(s,6) g=GlobalAveragePool(h) "
+        "f=Flatten(g) y=Softmax(f)"
+    )
+    after = optimize(before)
+    assert operators_of(after) == "FusedConv GlobalAveragePool Flatten Softmax"
+    assert after.nodes[0].attributes["activation"] == "hardswish"
+    assert set(after.constants) == set(after.nodes[0].inputs[1:])
+    np.testing.assert_allclose(run(after, {"x": X})[0], run(before, {"x": X})[0], rtol=1e-5)
+
+
+def test_passes_see_what_inner_graphs_read() -> None:
+    """A value that a branch reads is not folded away."""
+    inner = Graph([Node("Relu", ["c"], ["r"])], {}, ["r"])
+    nodes = [
+        Node("Conv", ["x", "w"], ["c"]), Node("Relu", ["c"], ["y"]),
+        Node("If", ["yes"], ["z"], {"then_branch": inner, "else_branch": inner}),
+        Node("Add", ["y", "z"], ["sum"]),
+    ]
+    constants = {**CONSTANTS, "yes": np.array(True)}
+    before = Graph(nodes, {"x": ("float32", None)}, ["sum"], constants, {"": 21})
+    after = optimize(before)
+    assert operators_of(after) == "FusedConv Relu If Add"
+    np.testing.assert_allclose(run(after, {"x": X})[0], run(before, {"x": X})[0], rtol=1e-6)
+
+
+def test_every_pass_has_a_test() -> None:
+    tests = {name for name in globals() if name.startswith("test_")}
+    for function in PASSES:
+        assert any(function.__name__ in name for name in tests), function.__name__
