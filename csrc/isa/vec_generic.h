@@ -36,6 +36,9 @@ static inline void vf_store_n(float *p, vf a, int64_t n)
         p[i] = a[i];
 }
 
+/* a, in a register from here on: a compiler may else load it anew for each use. */
+static inline vf vf_hold(vf a) { return a; }
+
 static inline vf vf_add(vf a, vf b) { return a + b; }
 static inline vf vf_sub(vf a, vf b) { return a - b; }
 static inline vf vf_mul(vf a, vf b) { return a * b; }

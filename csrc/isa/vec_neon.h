@@ -43,6 +43,9 @@ static inline void vf_store_n(float *p, vf a, int64_t n)
         vst1q_lane_f32(p, a, 0);
 }
 
+/* In a register from here on: a compiler may else load it anew for each use. */
+static inline vf vf_hold(vf a) { __asm__("" : "+w"(a)); return a; }
+
 static inline vf vf_add(vf a, vf b) { return vaddq_f32(a, b); }
 static inline vf vf_sub(vf a, vf b) { return vsubq_f32(a, b); }
 static inline vf vf_mul(vf a, vf b) { return vmulq_f32(a, b); }

@@ -1,19 +1,36 @@
-/* spans.h: the stretch of an image row that a depthwise tile computes at once.
+/* spans.h: the piece of a depthwise convolution that a leaf kernel computes: some columns of some
+ * neighbouring rows, for a block of channels. ops/depthwise_cut.c makes pieces.
  *
- * Output column j reads, with tap (r, q) of the filter, x[j * x_step + r * x_row + q * x_col], for
- * each channel; y, x and w point at the first channel of what the first column and the first tap
- * use. All distances count floats; those between taps may be negative (the input gradient). */
+ * "Result" is what is swept: what is written or, in the weight gradient, the output's gradient;
+ * "source" is what its positions read. */
 #ifndef CNF_SPANS_H
 #define CNF_SPANS_H
 
 #include <stdint.h>
 
+/* Result positions start, start + step, ... (count of them) read `taps` positions of the source,
+ * the first of them reads from `in`; they use the filter's taps from k. */
 typedef struct {
-    int64_t columns, channels;
-    int64_t y_step, x_step; /* from one column to the next */
-    int64_t rows, cols;     /* taps, all inside the image */
-    int64_t x_row, x_col;   /* from one tap to the next, in x */
-    int64_t w_row, w_col;   /* and in the filters, stored [tap][channel] */
-} cnf_depthwise_span;
+    int64_t start, count, k, taps, in;
+} cnf_span;
+
+/* Columns of a tile: their sums, five taps of a filter's row and a source value fill 14 of the 16
+ * registers of AVX2. */
+#define CNF_DEPTHWISE_COLUMNS 8
+
+typedef struct {
+    const cnf_span *rows; /* the taps of each result row */
+    int64_t row_count, channels;
+    int64_t y_row, x_row, w_row;   /* floats from a row of result, source, filter to the next */
+    int64_t row_step, filter_step; /* rows of source and of filter from one tap to the next */
+    int64_t columns, taps;         /* of a row */
+    int64_t y_step, x_step;        /* floats from one result column to the next; in a tile, x_step */
+                                   /* goes from one source column to the next */
+    int64_t x_col, w_col;          /* floats from one tap of a row to the next */
+    /* Of tiles alone: the source columns that lie inside the image and are needed, and the result
+     * columns that are wanted, both counted from the tile's first. */
+    int x_first, x_last, y_first, y_last;
+    int stride, scatter;
+} cnf_depthwise_piece;
 
 #endif

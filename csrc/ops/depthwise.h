@@ -1,0 +1,63 @@
+/* depthwise.h: how a depthwise convolution is cut into pieces, for all three directions.
+ *
+ * A result position reads source positions through taps of the filter; which ones is the same
+ * question for rows and for columns. The input gradient is such a convolution too: an input reads
+ * the outputs it fed, with the filter's taps backwards. Made by depthwise_cut.c. */
+#ifndef CNF_DEPTHWISE_H
+#define CNF_DEPTHWISE_H
+
+#include "../cnnfast.h"
+#include "spans.h"
+
+#define CNF_WHOLE_VECTORS 16 /* floats: the longest vector of any ISA */
+
+#define CNF_DEPTHWISE_BLOCK 512 /* channels of a block at most */
+
+/* One axis: `positions` are swept, each reads at most `kernel` of `inputs` positions. */
+typedef struct {
+    int64_t positions, inputs, kernel, stride, pad, dilation;
+    int backward;     /* sweeps the convolution's input and reads its output */
+    int64_t step;     /* between positions that use the same taps */
+    int64_t in_step;  /* what they read is so far apart */
+    int64_t k_step;   /* from one tap to the next: in the filter */
+    int64_t tap_step; /* and in what is read */
+} cnf_depthwise_axis;
+
+typedef enum { CNF_DEPTHWISE_FORWARD, CNF_DEPTHWISE_INPUT, CNF_DEPTHWISE_WEIGHT } cnf_depthwise_way;
+
+/* Columns are cut once, the same way for every row; channels into blocks. */
+typedef struct {
+    cnf_depthwise_axis rows, cols;
+    int64_t c, y_pitch, x_pitch;  /* of result and source */
+    int tiled;                    /* columns are tiles, not spans */
+    const cnf_span *row_spans, *col_spans;
+    int64_t col_count;
+    int64_t block, blocks;        /* channels of a task, whole vectors */
+    int64_t band;                 /* rows that a piece goes down at most */
+    int fetches;                  /* cnf_depthwise_fetch has something to do */
+} cnf_depthwise_cut;
+
+/* `enough`: there are rows to keep the threads busy, so that channels need not. */
+cnf_depthwise_cut cnf_depthwise_cut_up(const cnf_depthwise *d, cnf_depthwise_way way, int enough);
+/* row_spans, col_spans, col_count: they stand in scratch. */
+size_t cnf_depthwise_cut_scratch(const cnf_depthwise *d);
+void cnf_depthwise_cut_spans(cnf_depthwise_cut *cut, void *scratch);
+
+/* The rows and channels of a piece; columns follow with cnf_depthwise_set_columns. */
+cnf_depthwise_piece cnf_depthwise_rows(const cnf_depthwise_cut *cut, int64_t row, int64_t end,
+                                       int64_t block);
+
+/* Where a piece stands, in floats from its image's first row, or from the filter. */
+typedef struct {
+    int64_t y, x, w;
+} cnf_depthwise_offset;
+cnf_depthwise_offset cnf_depthwise_columns(cnf_depthwise_piece *piece,
+                                           const cnf_depthwise_cut *cut, const cnf_span *columns);
+
+/* Fetch the source rows behind the piece's, which the next task begins with, into L2: the share of
+ * tile or span number `column`. x stands at the image's first row. A tile goes down the rows, where
+ * the processor's own fetching does not follow. */
+void cnf_depthwise_fetch(const cnf_depthwise_cut *cut, const cnf_depthwise_piece *piece,
+                         int64_t column, const float *x);
+
+#endif
