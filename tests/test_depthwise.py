@@ -85,8 +85,21 @@ def test_channels(isa: str, channels: int, stride: int, k: int) -> None:
 
 @pytest.mark.parametrize("width", [1, 2, 3, 4, 5, 7, 8, 11, 23])
 @pytest.mark.parametrize("stride", [1, 2, 3])
-def test_widths(isa: str, width: int, stride: int) -> None:
-    agree((1, 17, 4, width), (3, 3), (1, stride), ((1, 1), (1, 1)))
+@pytest.mark.parametrize("k", [3, 5, 7])
+def test_widths(isa: str, width: int, stride: int, k: int) -> None:
+    agree((1, 17, 4, width), (3, k), (1, stride), ((1, 1), (k // 2, k // 2)))
+
+
+@pytest.mark.parametrize("left", [0, 1, 3, 4])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_padding(isa: str, left: int, stride: int) -> None:
+    agree((2, 5, 7, 13), (5, 5), (stride, stride), ((1, 0), (left, 4 - left)))
+
+
+@pytest.mark.parametrize("x", [(1, 600, 3, 7), (2, 150, 40, 9), (9, 33, 30, 31)], ids=str)
+def test_blocks_of_channels_and_bands_of_rows(x: tuple[int, ...]) -> None:
+    for k, stride in ((3, 1), (5, 2)):
+        agree(x, (k, k), (stride, stride), ((k // 2, k // 2), (k // 2, k // 2)))
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,7 @@ THREADED = [
     (Conv(n=3, c=300, h=20, w=20, o=80, **POINT), "direct"),
     (Conv(n=128, c=64, h=2, w=2, o=48), "direct"),
     (Conv(n=2, c=96, o=96, groups=96, h=30, w=31), "depthwise"),
+    (Conv(n=1, c=600, o=600, groups=600, h=5, w=7), "depthwise"),
 ]  # fmt: skip
 
 ACTIVATIONS: dict[str, tuple[tuple[float, float], Callable[..., np.ndarray]]] = {

@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-#define TASKS 16          /* at least, where there are rows enough: some for each of a few threads */
+#define TASKS 16 /* at least, where there are rows enough: some for each of a few threads */
 #define ENOUGH_ROWS 64
 
 typedef struct {
@@ -28,7 +28,10 @@ typedef struct {
     double *partial;          /* sums [n * bands][2][c], or NULL */
 } sweep;
 
-static int64_t filter_floats(const cnf_depthwise *d, int64_t block) { return d->kh * d->kw * block; }
+static int64_t filter_floats(const cnf_depthwise *d, int64_t block)
+{
+    return d->kh * d->kw * block;
+}
 
 /* weight (c, taps) of one block to [taps][block]; zero beyond c. */
 static void pack_filter(float *out, const float *weight, const cnf_depthwise *d, int64_t block,
@@ -48,7 +51,8 @@ static void finish_piece(const sweep *s, const cnf_depthwise_piece *piece, float
                          int64_t c, int64_t part)
 {
     double own[2 * CNF_DEPTHWISE_BLOCK], *sums = s->partial ? own : NULL;
-    const float *residual = s->residual ? s->residual + pixel * s->finish->residual_pitch + c : NULL;
+    const float *residual =
+        s->residual ? s->residual + pixel * s->finish->residual_pitch + c : NULL;
     cnf_finish_pixels(y, s->cut.y_pitch, piece->row_count * s->cut.cols.positions, piece->channels,
                       residual, sums, s->finish);
     for (int64_t i = 0; sums && i < 2; i++)

@@ -9,11 +9,11 @@
 
 typedef cnf_depthwise_axis axis;
 
-/* The rows of source and result that a tile works on. More than L1's 32 or 48 KB may hold, since not
- * all columns count; smaller blocks of channels lose more by their short runs of memory. */
+/* The rows of source and result that a tile works on. With 28 KB, which every L1 holds, blocks of
+ * channels were narrower, and short runs of memory cost more than some misses. */
 #define L1_BYTES 40960
 #define BAND_BYTES 262144 /* read and written: fits L2 beside the next band's */
-/* Images that L3 does not keep from one layer to the next are fetched ahead; in L3 that costs 5 %. */
+/* Larger images come from main memory and are fetched ahead; in L3 that costs 5 %. */
 #define L3_BYTES ((int64_t)32 << 20)
 /* Blocks of channels where there are not enough rows: some for each of a few threads. */
 #define BLOCKS 8
@@ -95,7 +95,7 @@ static int64_t make_spans(const axis *a, cnf_span *spans)
     return count;
 }
 
-/* Scattering, a tile's sums are inputs whose windows' first outputs are neighbours: two an output. */
+/* With stride 2, a tile's columns are pairs of inputs, and each output is scattered over them. */
 static int is_scattered(const axis *a) { return a->backward && a->stride == 2; }
 
 static int is_tiled(const axis *a, cnf_depthwise_way way)

@@ -24,7 +24,10 @@ typedef struct {
     int64_t chunks;
 } weight_job;
 
-static int64_t filter_floats(const cnf_depthwise *d, int64_t block) { return d->kh * d->kw * block; }
+static int64_t filter_floats(const cnf_depthwise *d, int64_t block)
+{
+    return d->kh * d->kw * block;
+}
 
 static int64_t most_chunks(const cnf_depthwise *d)
 {
@@ -73,7 +76,8 @@ static void add_task(const void *context, int64_t index, int thread)
 static void weight_task(const void *context, int64_t task, int thread)
 {
     const weight_job *job = context;
-    const int64_t oh = job->d->oh, rows = job->d->n * oh, floats = filter_floats(job->d, job->cut.block);
+    const int64_t oh = job->d->oh, rows = job->d->n * oh;
+    const int64_t floats = filter_floats(job->d, job->cut.block);
     const int64_t chunk = task % job->chunks, last = rows * (chunk + 1) / job->chunks;
     float *partial = job->partial + task * floats;
     memset(partial, 0, sizeof(float) * (size_t)floats);
@@ -88,7 +92,7 @@ static void weight_task(const void *context, int64_t task, int thread)
 
 size_t cnf_depthwise_backward_weight_scratch(const cnf_depthwise *d)
 {
-    /* At most one block is not filled, by less than a whole vector in each... */
+    /* Blocks are equal, rounded up to whole vectors: less than twice the channels. */
     const int64_t channels = cnf_round_up(d->c, CNF_WHOLE_VECTORS) * 2;
     return cnf_depthwise_cut_scratch(d)
            + sizeof(float) * (size_t)(most_chunks(d) * filter_floats(d, channels));

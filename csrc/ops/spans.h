@@ -24,8 +24,8 @@ typedef struct {
     int64_t y_row, x_row, w_row;   /* floats from a row of result, source, filter to the next */
     int64_t row_step, filter_step; /* rows of source and of filter from one tap to the next */
     int64_t columns, taps;         /* of a row */
-    int64_t y_step, x_step;        /* floats from one result column to the next; in a tile, x_step */
-                                   /* goes from one source column to the next */
+    int64_t y_step;                /* floats from one result column to the next */
+    int64_t x_step;                /* what they read is as far apart; in a tile, sources */
     int64_t x_col, w_col;          /* floats from one tap of a row to the next */
     /* Of tiles alone: the source columns that lie inside the image and are needed, and the result
      * columns that are wanted, both counted from the tile's first. */
