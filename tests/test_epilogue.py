@@ -34,7 +34,7 @@ DEPTHWISE = [
     for c, h, w, options in (
         (2, 5, 4, {}), (35, 7, 9, {"k": (5, 5), "padding": (2, 2)}),
         (96, 30, 31, {"stride": (2, 2)}),
-        (17, 12, 13, {"dilation": (2, 3)}), (8, 4, 4, {"n": 0}),
+        (17, 12, 13, {"dilation": (2, 3)}), (8, 4, 4, {"n": 0}), (600, 3, 7, {}),
     )
 ]  # fmt: skip
 CASES = [
@@ -46,7 +46,6 @@ THREADED = [
     (Conv(n=3, c=300, h=20, w=20, o=80, **POINT), "direct"),
     (Conv(n=128, c=64, h=2, w=2, o=48), "direct"),
     (Conv(n=2, c=96, o=96, groups=96, h=30, w=31), "depthwise"),
-    (Conv(n=1, c=600, o=600, groups=600, h=5, w=7), "depthwise"),
 ]  # fmt: skip
 
 ACTIVATIONS: dict[str, tuple[tuple[float, float], Callable[..., np.ndarray]]] = {
