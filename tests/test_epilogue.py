@@ -158,6 +158,26 @@ def test_same_bits_on_any_number_of_threads(
         assert np.isfinite(same_bits(lambda which=which: compute(which))).all()
 
 
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize(
+    ("conv", "algorithm"),
+    [(Conv(n=1, c=2, o=64, h=363, w=371, **POINT), "direct"),
+     (Conv(n=2, c=2, o=48, h=303, w=301), "winograd")],
+    ids=str,
+)  # fmt: skip
+def test_a_result_larger_than_the_caches_has_the_same_bits(
+    isa: str, conv: Conv, algorithm: str, residual: bool
+) -> None:
+    x, w = image(uniform(*conv.x_shape)), uniform(*conv.w_shape)
+    # Whole cache lines go past the caches; pixels that share a line do not.
+    lines, apart = _core.empty_image(*conv.y_shape), unwritten(conv.y_shape, 1)
+    assert lines.strides[3] % 64 == 0 and lines.nbytes > 2**25
+    added = image(uniform(*conv.y_shape)) if residual else None
+    for y in (lines, apart):
+        run(conv, x, w, algorithm, y, activation="relu", residual=added)
+    np.testing.assert_array_equal(lines, apart)
+
+
 @pytest.mark.parametrize("activation", ["relu", "clamp", "silu"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("algorithm", ["direct", "winograd", "depthwise"])

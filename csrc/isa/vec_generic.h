@@ -30,6 +30,8 @@ static inline vf vf_load_n(const float *p, int64_t n)
         a[i] = p[i];
     return vf_load(a);
 }
+/* Past the caches where the ISA can; p is aligned to a vector, cnf_stream_end follows. */
+static inline void vf_stream(float *p, vf a) { vf_store(p, a); }
 static inline void vf_store_n(float *p, vf a, int64_t n)
 {
     for (int64_t i = 0; i < n; i++)

@@ -29,6 +29,7 @@ static inline vf vf_load_n(const float *p, int64_t n)
         return vld1q_lane_f32(p + 2, a, 2);
     return n == 1 ? vld1q_lane_f32(p, a, 0) : a;
 }
+static inline void vf_stream(float *p, vf a) { vf_store(p, a); }
 static inline void vf_store_n(float *p, vf a, int64_t n)
 {
     if (n >= VF_LANES) {

@@ -26,6 +26,7 @@ typedef struct {
     int kind;              /* then a function, cnf_unary_kind */
     float alpha, beta;     /* and its attributes */
     cnf_moments *moments;  /* sums of what was stored, or NULL */
+    int streams;           /* the result goes past the caches */
 } cnf_finish;
 
 /* Without a residual and moments. */
@@ -35,6 +36,19 @@ int cnf_finish_needed(const cnf_epilogue *e, const float *residual);
 
 /* Sums of the first n channels: of y to sum[0 .. n), of y^2 to square[0 .. n). */
 void cnf_moments_store(const cnf_moments *m, int64_t n, double *sum, double *square);
+
+/* Whether a result that is written once and not read again should go past the caches: it is larger
+ * than they are, so they would only read its lines to overwrite them; and it is of whole lines. */
+int cnf_finish_streams(const cnf_finish *finish, const cnf_epilogue *e, const float *y,
+                       int64_t pixels, int64_t pitch, int64_t channels);
+
+/* After a task that streamed, before other threads read its result. */
+static inline void cnf_stream_end(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_sfence();
+#endif
+}
 
 /* The epilogue of `pixels` neighbours that were just written; their sums go to sums[2][channels],
  * or NULL. */

@@ -394,6 +394,8 @@ static void grid_task(const void *context, int64_t index, int thread)
             accumulate = 1;
         }
     }
+    if (job->finish && job->finish->streams)
+        cnf_stream_end();
 }
 
 void cnf_grid_run(const cnf_grid *g, void *scratch)
@@ -407,15 +409,20 @@ void cnf_grid_run(const cnf_grid *g, void *scratch)
     int64_t left = g->channels - (b.channel_blocks - 1) * b.channels_per_block;
     list_segments(g, &b, left, s.segments[1], s.starts[1], &s.passes[1]);
     grid_job job = {.g = g, .b = &b, .s = &s, .bias = g->bias};
-    if (g->epilogue && cnf_finish_needed(g->epilogue, g->residual)) {
+    const int one_pass = b.channel_blocks == 1 && s.passes[left < b.channels_per_block] == 1;
+    if (g->epilogue) {
         finish = cnf_finish_make(g->epilogue);
-        job.finish = &finish;
+        finish.streams = one_pass && g->residual != g->target &&
+                         cnf_finish_streams(&finish, g->epilogue, g->target,
+                                            g->n * g->h.outputs * g->w.outputs, g->target_pixel,
+                                            g->columns);
+        if (finish.streams || cnf_finish_needed(g->epilogue, g->residual))
+            job.finish = &finish;
         job.residual = g->residual;
         job.residual_image = g->residual_image;
         job.residual_row = g->residual_row;
         job.residual_pixel = g->epilogue->residual_pitch;
     }
-    const int one_pass = b.channel_blocks == 1 && s.passes[left < b.channels_per_block] == 1;
     if (g->residual && g->residual == g->target && !one_pass) {
         /* The first pass would overwrite it: begin with it, and add the bias at the end. */
         job.accumulate = 1;

@@ -170,6 +170,8 @@ static void winograd_task(const void *context, int64_t index, int thread)
         multiply(job, count, columns, v, job->packed + p * POINTS * job->channels * panel, m);
         finish_panel(job, block, count, m, p * panel, columns);
     }
+    if (job->finish && job->finish->streams)
+        cnf_stream_end();
 }
 
 void cnf_winograd_run(float *target, double *sums, const float *source, const float *packed,
@@ -184,7 +186,11 @@ void cnf_winograd_run(float *target, double *sums, const float *source, const fl
     job.bias = bias;
     job.scratch = (float *)((char *)scratch + job.sums_bytes);
     cnf_finish finish = cnf_finish_make(&d->epilogue);
-    if (!backward && cnf_finish_needed(&d->epilogue, residual)) {
+    /* A tile writes vector by vector: only where that is a line do stores past the caches pay. */
+    finish.streams = !backward && residual != target && cnf_kernel->lanes * sizeof(float) == CNF_CACHE_LINE &&
+                     cnf_finish_streams(&finish, &d->epilogue, target, d->n * d->oh * d->ow,
+                                        d->y_pitch, d->co);
+    if (finish.streams || (!backward && cnf_finish_needed(&d->epilogue, residual))) {
         finish.residual_row = job.target_w * finish.residual_pitch;
         job.finish = &finish;
         job.residual = residual;
