@@ -1,11 +1,12 @@
 """What is written to disk: models, training states, and how a file is replaced in one step.
 
-Two kinds of safetensors file, told apart by ``kind`` in their metadata:
+Kinds of safetensors file, told apart by ``kind`` in their metadata:
 
 * a *model* (`save`, `load`): tensors under their ``state_dict`` keys, and in the metadata the
   architecture, so that a network of `cnnfast.models` needs no code of the reader's;
 * a *training state* (`save_training`, `load_training`, called by the trainer): ``model.*``,
-  ``ema.*``, ``optimizer.*`` tensors, and in the metadata every number that is not an array.
+  ``ema.*``, ``optimizer.*`` tensors, and in the metadata every number that is not an array;
+* a *compiled model* (``CompiledModel.save``, `load`), see `cnnfast.compiler.files`.
 
 The metadata is one JSON document under the single key ``cnnfast``: with more keys the format's
 unordered map would give other bytes each time. Nothing here pickles or runs what it reads.
@@ -142,7 +143,7 @@ def save(model: Module, path: PathLike, **metadata: Any) -> None:
     _write(path, _arrays(model.state_dict()), metadata, "model", model)
 
 
-def load(path: PathLike) -> Module:
+def load(path: PathLike) -> Any:
     """Build the model that `save` (or a training checkpoint) holds, ready to predict.
 
     Parameters
@@ -152,8 +153,9 @@ def load(path: PathLike) -> Module:
 
     Returns
     -------
-    Module
-        In evaluation mode; call ``train()`` to go on training.
+    Module or CompiledModel
+        A Module is in evaluation mode; call ``train()`` to go on training. What
+        `CompiledModel.save` wrote comes back as a `CompiledModel`.
 
     Raises
     ------
@@ -174,6 +176,10 @@ def load(path: PathLike) -> Module:
     """
     from . import models
 
+    if read_metadata(path).get("kind") == "compiled":
+        from .compiler import CompiledModel
+
+        return CompiledModel.load(path)
     tensors, document = _read(path)
     name, config = _architecture(path, document)
     try:
@@ -359,7 +365,9 @@ def explained(what: str) -> Iterator[None]:
         yield
     except FormatError:
         raise
-    except (SafetensorError, ValueError, TypeError, LookupError, RuntimeError) as error:
+    except (
+        SafetensorError, AttributeError, ValueError, TypeError, LookupError, RuntimeError,
+    ) as error:
         found = " ".join(str(error).split()) or type(error).__name__
         raise FormatError(f"{what}; found: {found}") from error
 

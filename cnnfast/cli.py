@@ -1,4 +1,4 @@
-"""The command line: ``cnnfast train | eval | predict | info | summary | bench``.
+"""The command line: ``cnnfast train | eval | predict | convert | run | profile | info | ...``.
 
 Results go to standard output, as text or with ``--json`` as one JSON document; progress and
 errors go to standard error. Exit codes: 0 done, 1 the training failed, 2 wrong flags or files
@@ -86,6 +86,7 @@ def _fail(reason: object, code: int) -> int:
 
 def _parser() -> _Parser:
     from . import __version__
+    from .commands import add_commands, add_input
 
     parser = _Parser(prog="cnnfast", description="Train and use convolutional networks on CPUs.")
     parser.add_argument("--version", action="version", version=f"cnnfast {__version__}")
@@ -94,7 +95,12 @@ def _parser() -> _Parser:
     _add_eval(commands)
     _add_predict(commands)
     _add_summary(commands)
-    _add(commands, "info", _info, "print version, CPU, instruction set and threads")
+    add_commands(commands)
+    parser_of_info = _add(
+        commands, "info", _info, "print version, CPU, instruction set and threads, or what MODEL is"
+    )
+    parser_of_info.add_argument("model", nargs="?", type=Path, metavar="MODEL")
+    add_input(parser_of_info)
     _add(commands, "bench", _bench, "run the benchmarks of the working folder", json=False)
     return parser
 
@@ -377,6 +383,10 @@ def _summary(options: Any) -> None:
 
 
 def _info(options: Any) -> None:
+    if options.model is not None:
+        from .commands import describe, opened
+
+        return _say(options, *describe(opened(options.model, options.input)))
     import platform
 
     import numpy as np

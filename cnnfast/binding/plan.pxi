@@ -110,6 +110,14 @@ cdef class Plan:
         """Bytes of the arena."""
         return self.plan.arena
 
+    def work(self):
+        """Return for each call its floating-point operations and the name of its algorithm."""
+        cdef list result = []
+        cdef size_t i
+        for i in range(self.plan.count):
+            result.append(work_of(&self.plan.calls[i]))
+        return result
+
     def run(self, tuple arrays not None):
         """Return the list of outputs; None where the arrays or the instruction set are not the plan's."""
         return self.run_timed(arrays, NULL)
@@ -175,3 +183,27 @@ cdef cnp.ndarray empty_end(End *end):
     for axis in range(end.rank):
         count *= end.shape[axis]
     return allocate(end.rank, end.shape, NULL, count, end.kind)
+
+
+cdef tuple work_of(const cnf_plan_call *call):
+    """Multiplications and additions of a call's definition, and its algorithm where it has several."""
+    cdef const cnf_conv2d *conv
+    cdef const cnf_depthwise *depthwise
+    cdef const cnf_gemm *gemm
+    cdef double flops
+    cdef int axis
+    if call.primitive == cnf_id_conv2d_forward or call.primitive == cnf_id_conv2d_backward_input:
+        conv = <const cnf_conv2d *>call.descriptor
+        flops = 2.0 * conv.n * conv.oh * conv.ow * conv.co * conv.kh * conv.kw * conv.ci / conv.groups
+        return flops, CONV2D_ALGORITHMS[conv.algorithm]
+    if call.primitive == cnf_id_depthwise_forward:
+        depthwise = <const cnf_depthwise *>call.descriptor
+        flops = 2.0 * depthwise.n * depthwise.oh * depthwise.ow * depthwise.c
+        return flops * depthwise.kh * depthwise.kw, "depthwise"
+    if call.primitive == cnf_id_gemm_forward:
+        gemm = <const cnf_gemm *>call.descriptor
+        flops = 2.0 * gemm.m * gemm.n * gemm.k
+        for axis in range(gemm.rank):
+            flops *= gemm.size[axis]
+        return flops, ""
+    return 0.0, ""

@@ -6,16 +6,19 @@ for given shapes, which `plan` places in one arena; `CompiledModel` keeps one su
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 from ..graph import Graph
 from .compiled import CompiledModel
 from .passes import optimize
 from .plan import make_plan
+from .profile import Profile
 from .trace import trace
 from .unknown import DataDependent
 
-__all__ = ["CompiledModel", "DataDependent", "compile", "make_plan", "trace"]
+__all__ = ["CompiledModel", "DataDependent", "Profile", "compile", "make_plan", "trace"]
 
 
 def compile(
@@ -27,7 +30,8 @@ def compile(
     ----------
     model : Module, callable of Tensors, Graph or path
         A Module is taken in evaluation mode, with the weights that it has now. A `Graph`, an
-        ``.onnx`` file or what `CompiledModel.save` wrote needs no example.
+        ``.onnx`` file or what `CompiledModel.save` wrote needs no example; what `cnnfast.save`
+        wrote does.
     example : array_like or tuple of array_like
         An input of the model: its shape and type. Batch and image sizes may differ later.
     precision : str
@@ -58,6 +62,10 @@ def compile(
     """
     if precision != "float32":
         raise ValueError(f'precision: expected "float32", got {precision!r}')
+    if isinstance(model, (str, os.PathLike)):
+        model = _read(Path(model))
+    if isinstance(model, CompiledModel):
+        return model if threads is None else CompiledModel(model.graph, threads)
     if isinstance(model, Graph):
         graph = model
     else:
@@ -65,6 +73,17 @@ def compile(
             raise TypeError("compile: a model needs an example of its input, like an array")
         graph = trace(model, example if isinstance(example, tuple) else (example,))
     return CompiledModel(_with_own_weights(optimize(graph), graph), threads)
+
+
+def _read(path: Path) -> Any:
+    """Return the graph, the network or the compiled model in a file."""
+    if path.suffix == ".onnx":
+        from ..onnx.reader import read
+
+        return read(path)
+    from ..checkpoint import load
+
+    return load(path)
 
 
 def _with_own_weights(graph: Graph, source: Graph) -> Graph:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -10,11 +11,14 @@ from typing import Any
 import numpy as np
 
 from .. import _core
+from ..checkpoint import PathLike
 from ..graph import Graph, ValueType
 from ..onnx.interpreter import check_operators
 from ..onnx.operators.values import Value, wrapped
 from . import operators as _operators
+from .files import read_graph, write_graph
 from .plan import Signature, signature_of
+from .profile import Profile, make_profile
 from .program import Program, make_program
 
 __all__ = ["CompiledModel"]
@@ -60,7 +64,34 @@ class CompiledModel:
         self.threads = threads
         self._start()
 
+    @classmethod
+    def load(cls, path: PathLike) -> CompiledModel:
+        """Return the model that `save` wrote; `cnnfast.load` does so, too.
+
+        Raises
+        ------
+        FormatError
+            Where the file is damaged or is no compiled model.
+        OSError
+            Where it cannot be read.
+        """
+        graph, entries, mapped = read_graph(path)
+        model = cls(graph, entries.get("threads"))
+        model._mapped = mapped
+        return model
+
+    def save(self, path: PathLike) -> None:
+        """Write the model to one safetensors file, which needs no other package to be read.
+
+        Parameters
+        ----------
+        path : path
+            Replaced in one step.
+        """
+        write_graph(self.graph, path, threads=self.threads)
+
     def _start(self) -> None:
+        self._mapped: mmap.mmap | None = None
         self._constants: dict[str, Value] = {
             name: wrapped(constant) for name, constant in self.graph.constants.items()
         }
@@ -152,6 +183,8 @@ class CompiledModel:
         program = make_program(
             self.graph, self._constants, signature, self._workspace, self.threads or 0
         )
+        if self._mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+            self._mapped.madvise(mmap.MADV_DONTNEED)  # what was packed is not read again
         with self._lock:
             self._programs[key] = program
             while len(self._programs) > MOST_PROGRAMS:
@@ -170,6 +203,35 @@ class CompiledModel:
             self._constants = {
                 name: wrapped(constant) for name, constant in self.graph.constants.items()
             }
+
+    def profile(self, *inputs: Any, repeats: int = 20) -> Profile:
+        """Measure each operator on these inputs.
+
+        Parameters
+        ----------
+        *inputs : array_like
+            As for a call.
+        repeats : int
+            Runs, of which medians are taken.
+
+        Returns
+        -------
+        Profile
+            Print it, or ask it for rows, JSON or a Chrome trace.
+
+        Raises
+        ------
+        ValueError
+            Where a part of the model cannot be planned and runs operator by operator.
+        """
+        arrays = self._checked(inputs)
+        program = self._program(signature_of(arrays))
+        if program.rest is not None:
+            names = sorted({node.operator for node in program.rest.nodes})
+            raise ValueError(f"profile: these operators run outside of the plan: {names}")
+        nodes = [(node.name or node.outputs[0], node.operator) for node in self.graph.nodes]
+        labels = [[*nodes, ("results", "copy")][number] for number in program.labels]
+        return make_profile(program.plan, labels, arrays, repeats, self.threads or 0)
 
     # ---- copies --------------------------------------------------------------------------------
 
@@ -190,7 +252,8 @@ def _describe(kind: ValueType) -> str:
     dtype, shape = kind
     if shape is None:
         return dtype
-    return f"{dtype}[{', '.join('?' if size is None else str(size) for size in shape)}]"
+    sizes = ("?" if size in (None, -1) else str(size) for size in shape)
+    return f"{dtype}[{', '.join(sizes)}]"
 
 
 def _as_input(
@@ -204,9 +267,9 @@ def _as_input(
     if shape is not None:
         fits = array.ndim == len(shape)
         for want, size in zip(shape, array.shape, strict=False):
-            if isinstance(want, str):
-                want = sizes.setdefault(want, size)
-            fits = fits and want in (None, size)
+            if isinstance(want, str):  # Paddle calls every size "?"
+                want = sizes.setdefault(want, size) if want.isidentifier() else None
+            fits = fits and (want is None or want in (-1, size))
         if not fits:
             known = f" where {sizes}" if sizes else ""
             raise ValueError(
