@@ -22,7 +22,7 @@ def read_external(proto: Any, folder: Path | None) -> Any:
     FormatError
         Where `folder` is None (not allowed), or the path, offset or length is not acceptable.
     """
-    entries = {entry.key: entry.value for entry in proto.external_data}
+    entries = {str(entry.key): str(entry.value) for entry in proto.external_data}
     location = entries.get("location", "")
     if folder is None:
         raise FormatError(

@@ -157,7 +157,7 @@ def execute(node: Node, known: Mapping[str, Value], opset: Mapping[str, int]) ->
             results = operator.compute(*(known[name] for name in node.inputs), **attributes)
     except UnsupportedOperatorError as error:
         raise UnsupportedOperatorError(f"{describe(node)}: {error}") from error
-    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise ValueError(f"{describe(node)}: {error}") from error
     results = results if isinstance(results, tuple) else (results,)
     if len(results) < len(node.outputs):

@@ -7,6 +7,7 @@ a `FormatError`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,14 @@ from .external import read_external
 
 __all__ = ["graph_of", "import_onnx", "read"]
 
-MAX_DEPTH = 32
+MAX_DEPTH = 16
 """Graphs inside graphs, and calls of functions inside functions; real models have two or three."""
-MAX_NODES = 1_000_000
+MAX_NODES = 100_000
 """Nodes after functions were written out, so that a small file cannot grow without bound."""
+MAX_GROWTH, MIN_BYTES = 8, 64 << 20
+"""Constants may take this many times the bytes read (an int64 may be written in one), or 64 MB."""
 MAX_RANK = 64
 """NumPy's own limit of axes."""
-
-SUPPORTED_ATTRIBUTES = ("FLOAT", "INT", "STRING", "TENSOR", "GRAPH", "FLOATS", "INTS", "STRINGS")
 
 
 def import_onnx() -> Any:
@@ -92,12 +93,13 @@ class _Reader:
         self.onnx = import_onnx()
         self.model = model
         self.folder = folder
-        self.opset = {part.domain: int(part.version) for part in model.opset_import}
+        self.opset = {text(part.domain): int(part.version) for part in model.opset_import}
         self.functions = {
-            (f.domain, f.name, f.overload): f for f in model.functions
+            (text(f.domain), text(f.name), text(f.overload)): f for f in model.functions
         }
         self.nodes = 0
         self.calls = 0
+        self.room = MAX_GROWTH * model.ByteSize() + MIN_BYTES
 
     def graph(self) -> Graph:
         return self.subgraph(self.model.graph, {}, 0)
@@ -106,14 +108,15 @@ class _Reader:
         """Return a GraphProto as a graph; `attributes` are those of the function around it."""
         if depth > MAX_DEPTH:
             raise FormatError(f"graphs are nested more than {MAX_DEPTH} deep")
-        result = Graph([], {}, [value.name for value in proto.output], {}, dict(self.opset))
+        outputs = [text(value.name) for value in proto.output]
+        result = Graph([], {}, outputs, {}, dict(self.opset))
         for tensor in proto.initializer:
-            result.constants[tensor.name] = self.tensor(tensor)
+            result.constants[text(tensor.name)] = self.tensor(tensor)
         for sparse in proto.sparse_initializer:
-            result.constants[sparse.values.name] = self.dense(sparse)
+            result.constants[text(sparse.values.name)] = self.dense(sparse)
         for value in proto.input:
-            if value.name not in result.constants:
-                result.inputs[value.name] = self.kind(value.type)
+            if text(value.name) not in result.constants:
+                result.inputs[text(value.name)] = self.kind(value.type)
         self.add_nodes(result, proto.node, attributes, depth)
         self.check(result, depth)
         return result
@@ -135,10 +138,10 @@ class _Reader:
             if self.nodes > MAX_NODES:
                 raise FormatError(f"more than {MAX_NODES} nodes")
             node = Node(
-                proto.op_type, list(proto.input), list(proto.output),
-                self.attributes(proto, attributes, depth), proto.domain, proto.name,
+                text(proto.op_type), list(map(text, proto.input)), list(map(text, proto.output)),
+                self.attributes(proto, attributes, depth), text(proto.domain), text(proto.name),
             )
-            function = self.functions.get((proto.domain, proto.op_type, proto.overload))
+            function = self.functions.get((node.domain, node.operator, text(proto.overload)))
             if function is not None:
                 self.write_out(graph, node, function, depth + 1)
             elif node.operator == "Constant" and node.domain in ("", "ai.onnx"):
@@ -153,19 +156,21 @@ class _Reader:
         if depth > MAX_DEPTH:
             raise FormatError(f"functions call each other more than {MAX_DEPTH} deep")
         self.calls += 1
-        inputs = [*node.inputs, *[""] * (len(function.input) - len(node.inputs))]
-        names = dict(zip(function.input, inputs, strict=True))
-        names.update(zip(function.output, node.outputs, strict=False))
-        defaults = {part.name: self.attribute(part, {}, depth) for part in function.attribute_proto}
+        taken, made = list(map(text, function.input)), list(map(text, function.output))
+        inputs = [*node.inputs, *[""] * (len(taken) - len(node.inputs))]
+        names = dict(zip(taken, inputs, strict=True))
+        names.update(zip(made, node.outputs, strict=False))
+        defaults = {
+            text(part.name): self.attribute(part, {}, depth) for part in function.attribute_proto
+        }
         inner = Graph([], {}, [], {}, dict(self.opset))
         self.add_nodes(inner, function.node, {**defaults, **node.attributes}, depth)
         prefix = f"{node.name or node.operator}.{self.calls}/"
         renamed(inner, names, prefix)
         graph.nodes.extend(inner.nodes)
         graph.constants.update(inner.constants)
-        for name in function.output:  # a result that is one of the inputs
-            if name in function.input and names[name]:
-                raise FormatError(f"function {function.name} returns its input {name}")
+        if set(taken) & set(made):
+            raise FormatError(f"function {node.operator} returns one of its inputs {taken}")
 
     # ---- attributes ------------------------------------------------------------------------
 
@@ -173,10 +178,10 @@ class _Reader:
         result = {}
         for part in proto.attribute:
             if part.ref_attr_name:
-                if part.ref_attr_name in outer:
-                    result[part.name] = outer[part.ref_attr_name]
+                if text(part.ref_attr_name) in outer:
+                    result[text(part.name)] = outer[text(part.ref_attr_name)]
             else:
-                result[part.name] = self.attribute(part, outer, depth)
+                result[text(part.name)] = self.attribute(part, outer, depth)
         return result
 
     def attribute(self, part: Any, outer: dict[str, Any], depth: int) -> Any:
@@ -213,22 +218,27 @@ class _Reader:
         shape = tuple(proto.dims)
         if len(shape) > MAX_RANK or min(shape, default=0) < 0:
             raise FormatError(f"tensor {proto.name!r} has the shape {shape}")
-        count = 1
-        for size in shape:
-            count *= size
-        if count > 8 * proto.ByteSize():  # no type has less than a bit an element
+        if math.prod(shape) > 8 * proto.ByteSize():  # no type has less than a bit an element
             raise FormatError(f"tensor {proto.name!r} of shape {shape} has too few bytes")
+        if external:
+            self.room += MAX_GROWTH * proto.ByteSize()
         array = np.asarray(self.onnx.numpy_helper.to_array(proto))
+        self.take(array.nbytes)
         if array.shape != shape:
             raise FormatError(f"tensor {proto.name!r}: {array.shape} found, {shape} declared")
         return array
+
+    def take(self, size: int) -> None:
+        """Refuse constants that grow out of proportion to the file."""
+        self.room -= size
+        if self.room < 0:
+            raise FormatError("the constants are too large for a file of this size")
 
     def dense(self, proto: Any) -> np.ndarray:
         """Return a SparseTensorProto as an ordinary array."""
         values, indices = self.tensor(proto.values), self.tensor(proto.indices)
         shape = tuple(int(size) for size in proto.dims)
-        if float(np.prod([float(size) for size in shape])) > 64 * 2**20:  # 64 Mi elements
-            raise FormatError(f"sparse tensor {proto.values.name!r} of shape {shape} is too large")
+        self.take(math.prod(shape) * values.itemsize)
         result = np.zeros(shape, values.dtype)
         if indices.ndim == 1:
             result.reshape(-1)[indices] = values
@@ -255,12 +265,12 @@ def axis_of(dim: Any) -> Axis:
     """Return a dimension as its size, its name or None."""
     if dim.HasField("dim_value"):
         return int(dim.dim_value)
-    return str(dim.dim_param) or None
+    return text(dim.dim_param) or None
 
 
-def text(value: bytes) -> str:
-    """Return a string of the file; what is not UTF-8 is kept as it can be shown."""
-    return value.decode("utf-8", "backslashreplace")
+def text(value: str | bytes) -> str:
+    """Return a string of the file, which protobuf gives as bytes where it is not UTF-8."""
+    return value if isinstance(value, str) else value.decode("utf-8", "backslashreplace")
 
 
 def constant(node: Node) -> np.ndarray:
