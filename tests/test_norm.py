@@ -211,14 +211,33 @@ def test_norm_guards(
 ) -> None:
     x, groups = normal(2, c, 3, 5), c if all_groups else 1
 
-    def place(array: np.ndarray) -> np.ndarray:
+    def pitched(array: np.ndarray) -> np.ndarray:
         room = np.full((2, 3, 5, c + 3), np.nan, np.float32)  # what lies between pixels is poison
         view = room[..., :c].transpose(0, 3, 1, 2)
         view[...] = array
-        return guarded(view, before)
+        return view
 
-    expected = norm_arrays(x, groups, per_sample, as_image)
+    def place(array: np.ndarray) -> np.ndarray:
+        return guarded(pitched(array), before)
+
+    expected = norm_arrays(x, groups, per_sample, pitched)
     np.testing.assert_array_equal(norm_arrays(x, groups, per_sample, place), expected)
+
+
+@pytest.mark.parametrize("c", [1, 3, 6, 12, 15])
+@pytest.mark.parametrize("per_sample", [False, True])
+def test_few_dense_channels(isa: str, same_bits: Any, c: int, per_sample: bool) -> None:
+    """Sixteen pixels are swept as one row, and the rest one by one; apart they are not."""
+    x = normal(3, c, 61, 67) + 100
+
+    def apart(array: np.ndarray) -> np.ndarray:
+        n, _, h, w = array.shape
+        view = np.empty((n, h, w, c + 3), np.float32)[..., :c].transpose(0, 3, 1, 2)
+        view[...] = array
+        return view
+
+    dense = same_bits(lambda: norm_arrays(x, c, per_sample, as_image))
+    np.testing.assert_allclose(dense, norm_arrays(x, c, per_sample, apart), rtol=1e-4, atol=2e-5)
 
 
 @pytest.mark.parametrize("before", [False, True])

@@ -204,3 +204,24 @@ def test_primitive_refuses_shapes_that_do_not_fit() -> None:
         _core.argmax(np.zeros((2, 1), np.float32), x, 1)
     with pytest.raises(ValueError, match="axis: expected one of"):
         _core.argmax(np.zeros((2, 1), np.int64), x, 2)
+
+
+@pytest.mark.parametrize("shape", [(40, 3), (3, 40), (1, 1), (700, 130), (130, 700), (5, 64)])
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("largest", [True, False])
+def test_positions_of_the_first_extreme(
+    isa: str, shape: tuple[int, int], axis: int, largest: bool
+) -> None:
+    """Few different values, so that ties are many; then with a NaN, the first of which wins."""
+    x = np.random.default_rng(0).integers(0, 9, shape).astype(np.float32)
+    wanted, name = (np.argmax, "argmax") if largest else (np.argmin, "argmin")
+    np.testing.assert_array_equal(getattr(Tensor(x), name)(dim=axis).numpy(), wanted(x, axis))
+    x[shape[0] // 2 :, shape[1] // 2 :] = np.nan
+    np.testing.assert_array_equal(getattr(Tensor(x), name)(dim=axis).numpy(), wanted(x, axis))
+
+
+@pytest.mark.parametrize("columns", [1, 3, 15])
+def test_few_dense_columns(isa: str, columns: int) -> None:
+    x = np.random.default_rng(0).standard_normal((5003, columns)).astype(np.float32)
+    np.testing.assert_allclose(Tensor(x).sum(dim=0).numpy(), x.sum(0, np.float64), atol=1e-3)
+    np.testing.assert_array_equal(Tensor(x).amax(dim=0).numpy(), x.max(0))

@@ -85,6 +85,34 @@ static share find_share(const norm *f, int64_t task)
     return s;
 }
 
+/* Pixels that a sweep takes as one row: where few channels lie dense, a row of one pixel would leave
+ * most lanes empty. FOLD pixels are whole vectors of every ISA and fit a slab. */
+#define FOLD 16
+
+static int64_t folded(const cnf_norm *d, int64_t a, int64_t b, int64_t c)
+{
+    return d->c < FOLD && a == d->c && b == d->c && c == d->c ? FOLD : 1;
+}
+
+/* One value a channel, repeated for `fold` pixels; in `out` if that is more than one. */
+static const float *repeat(float *out, const float *values, int64_t c, int64_t fold)
+{
+    for (int64_t i = 0; fold > 1 && i < fold * c; i++)
+        out[i] = values[i % c];
+    return fold > 1 ? out : values;
+}
+
+/* Add what channel_moments found for `count` pixels of each of `columns` columns. */
+static void add_moments(const share *s, const float *mean, const float *first, const float *second,
+                        int64_t count, int64_t columns)
+{
+    for (int64_t i = 0; i < columns; i++) {
+        const double m = mean[i], a = first[i], rows = (double)count;
+        s->first[i % s->width] += rows * m + a;
+        s->second[i % s->width] += (double)second[i] + 2 * m * a + rows * m * m;
+    }
+}
+
 /* sum(x) and sum(x^2) a channel. Blocks are summed in float about their own means, then add up in
  * double as plain sums: its 53 bits hold the square of anything that a float's 24 can tell. */
 static void sum_moments(const void *context, int64_t task, int thread)
@@ -92,16 +120,22 @@ static void sum_moments(const void *context, int64_t task, int thread)
     (void)thread;
     const norm *f = context;
     const cnf_norm *d = f->d;
+    const int64_t fold = folded(d, d->x_pitch, d->c, d->c);
     share s = find_share(f, task);
     float mean[SLAB], first[SLAB], second[SLAB];
-    for (int64_t row = s.row; row < s.end; row += BLOCK_ROWS) {
-        const int64_t rows = cnf_min(BLOCK_ROWS, s.end - row);
+    for (int64_t row = s.row; row < s.end; row += BLOCK_ROWS * fold) {
+        const int64_t rows = cnf_min(BLOCK_ROWS * fold, s.end - row);
+        const int64_t wide = rows / fold, rest = rows - wide * fold;
         const float *x = f->x + (s.segment * d->rows + row) * d->x_pitch + s.channel;
-        cnf_kernel->channel_moments(mean, first, second, x, rows, s.width, d->x_pitch);
-        for (int64_t c = 0; c < s.width; c++) {
-            const double m = mean[c], a = first[c];
-            s.first[c] += (double)rows * m + a;
-            s.second[c] += (double)second[c] + 2 * m * a + (double)rows * m * m;
+        if (wide > 0) {
+            cnf_kernel->channel_moments(mean, first, second, x, wide, s.width * fold,
+                                        d->x_pitch * fold);
+            add_moments(&s, mean, first, second, wide, s.width * fold);
+        }
+        if (rest > 0) {
+            cnf_kernel->channel_moments(mean, first, second, x + wide * fold * d->x_pitch, rest,
+                                        s.width, d->x_pitch);
+            add_moments(&s, mean, first, second, rest, s.width);
         }
     }
 }
@@ -112,18 +146,27 @@ static void sum_products(const void *context, int64_t task, int thread)
     (void)thread;
     const norm *f = context;
     const cnf_norm *d = f->d;
+    const int64_t fold = folded(d, d->x_pitch, d->dy_pitch, d->c);
     share s = find_share(f, task);
-    float sum[SLAB], product[SLAB];
-    for (int64_t row = s.row; row < s.end; row += BLOCK_ROWS) {
-        const int64_t rows = cnf_min(BLOCK_ROWS, s.end - row);
+    float sum[SLAB], product[SLAB], centers[SLAB];
+    const float *center =
+        repeat(centers, f->center + s.segment * d->c + s.channel, s.width, fold);
+    for (int64_t row = s.row; row < s.end; row += BLOCK_ROWS * fold) {
+        const int64_t rows = cnf_min(BLOCK_ROWS * fold, s.end - row), wide = rows / fold;
         const int64_t pixel = s.segment * d->rows + row;
-        cnf_kernel->channel_products(
-            sum, product, f->dy + pixel * d->dy_pitch + s.channel,
-            f->x + pixel * d->x_pitch + s.channel,
-            f->center + s.segment * d->c + s.channel, rows, s.width, d->dy_pitch, d->x_pitch);
-        for (int64_t c = 0; c < s.width; c++) {
-            s.first[c] += sum[c];
-            s.second[c] += product[c];
+        for (int64_t part = 0; part < 2; part++) { /* whole folds, then the rest */
+            const int64_t at = pixel + part * wide * fold, pixels = part ? 1 : fold;
+            const int64_t count = part ? rows - wide * fold : wide, columns = s.width * pixels;
+            if (count == 0)
+                continue;
+            cnf_kernel->channel_products(
+                sum, product, f->dy + at * d->dy_pitch + s.channel,
+                f->x + at * d->x_pitch + s.channel, center, count, columns, d->dy_pitch * pixels,
+                d->x_pitch * pixels);
+            for (int64_t i = 0; i < columns; i++) {
+                s.first[i % s.width] += sum[i];
+                s.second[i % s.width] += product[i];
+            }
         }
     }
 }
@@ -260,9 +303,17 @@ static void apply_forward(const void *context, int64_t task, int thread)
     const norm *f = context;
     const cnf_norm *d = f->d;
     part p = find_part(d, task);
-    cnf_kernel->channel_affine(f->y + p.pixel * d->y_pitch, f->x + p.pixel * d->x_pitch,
-                               f->center + p.at, f->scale + p.at, f->shift + p.at, p.rows, d->c,
-                               d->y_pitch, d->x_pitch);
+    const int64_t fold = folded(d, d->x_pitch, d->y_pitch, d->c), wide = p.rows / fold * fold;
+    float repeated[3][SLAB];
+    const float *center = repeat(repeated[0], f->center + p.at, d->c, fold);
+    const float *scale = repeat(repeated[1], f->scale + p.at, d->c, fold);
+    const float *shift = repeat(repeated[2], f->shift + p.at, d->c, fold);
+    cnf_kernel->channel_affine(f->y + p.pixel * d->y_pitch, f->x + p.pixel * d->x_pitch, center,
+                               scale, shift, wide / fold, d->c * fold, d->y_pitch * fold,
+                               d->x_pitch * fold);
+    cnf_kernel->channel_affine(f->y + (p.pixel + wide) * d->y_pitch,
+                               f->x + (p.pixel + wide) * d->x_pitch, center, scale, shift,
+                               p.rows - wide, d->c, d->y_pitch, d->x_pitch);
 }
 
 static void apply_backward(const void *context, int64_t task, int thread)
@@ -271,10 +322,20 @@ static void apply_backward(const void *context, int64_t task, int thread)
     const norm *f = context;
     const cnf_norm *d = f->d;
     part p = find_part(d, task);
-    cnf_kernel->channel_affine_backward(
-        f->y + p.pixel * d->y_pitch, f->dy + p.pixel * d->dy_pitch, f->x + p.pixel * d->x_pitch,
-        f->center + p.at, f->scale + p.at, f->slope + p.at, f->shift + p.at, p.rows, d->c,
-        d->y_pitch, d->dy_pitch, d->x_pitch);
+    const int64_t fold = folded(d, d->x_pitch, d->y_pitch, d->dy_pitch);
+    const int64_t wide = p.rows / fold * fold;
+    float repeated[4][SLAB];
+    const float *center = repeat(repeated[0], f->center + p.at, d->c, fold);
+    const float *scale = repeat(repeated[1], f->scale + p.at, d->c, fold);
+    const float *slope = repeat(repeated[2], f->slope + p.at, d->c, fold);
+    const float *shift = repeat(repeated[3], f->shift + p.at, d->c, fold);
+    for (int64_t part = 0; part < 2; part++) { /* whole folds, then the rest */
+        const int64_t at = p.pixel + part * wide, pixels = part ? 1 : fold;
+        cnf_kernel->channel_affine_backward(
+            f->y + at * d->y_pitch, f->dy + at * d->dy_pitch, f->x + at * d->x_pitch, center,
+            scale, slope, shift, part ? p.rows - wide : wide / fold, d->c * pixels,
+            d->y_pitch * pixels, d->dy_pitch * pixels, d->x_pitch * pixels);
+    }
 }
 
 static void apply_all(const norm *f, cnf_task *task, int arrays)

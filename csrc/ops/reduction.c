@@ -116,6 +116,20 @@ static double sum_row(const reduction *r, const float *x, int64_t first, int64_t
     return sum;
 }
 
+#define FOLD 16 /* rows taken as one: whole vectors of every ISA */
+
+/* `rows` rows of n dense columns, too few to fill a vector; returns how many of them were added. */
+static int64_t add_folded(const reduction *r, double *sums, const float *x, int64_t rows, int64_t n)
+{
+    double wide[FOLD * FOLD];
+    for (int64_t i = 0; i < FOLD * n; i++)
+        wide[i] = neutral(r->kind);
+    cnf_kernel->reduce_columns(wide, x, rows / FOLD, FOLD * n, FOLD * n, r->kind);
+    for (int64_t i = 0; i < FOLD * n; i++)
+        sums[i % n] = merge(r->kind, sums[i % n], wide[i]);
+    return rows / FOLD * FOLD;
+}
+
 /* n neighbouring outputs: elements [first, last) of each one's reduction. */
 static void sum_columns(const reduction *r, double *sums, const float *x, int64_t n, int64_t first,
                         int64_t last)
@@ -129,7 +143,8 @@ static void sum_columns(const reduction *r, double *sums, const float *x, int64_
         int64_t rows = cnf_min(last - first, run - start);
         const float *p = x + start * row + cnf_box_offset(&r->reduced, 0, first / run, 1);
         if (step == 1) {
-            cnf_kernel->reduce_columns(sums, p, rows, row, n, r->kind);
+            int64_t done = n < FOLD && row == n ? add_folded(r, sums, p, rows, n) : 0;
+            cnf_kernel->reduce_columns(sums, p + done * row, rows - done, row, n, r->kind);
         } else {
             rows = cnf_min(rows, PIECE / n);
             for (int64_t j = 0; j < n; j++)
@@ -202,6 +217,7 @@ cnf_status cnf_reduce(float *y, const float *x, const cnf_reduce_box *d, void *s
 /* ---- positions of extremes --------------------------------------------------------------- */
 
 #define ARG_COLUMNS 64
+#define ARG_ROW 64 /* elements that fill a leaf's chains of comparisons */
 
 typedef struct {
     cnf_box kept; /* operand 0 is x, operand 1 is y */
@@ -211,9 +227,30 @@ typedef struct {
     int64_t *y;
 } arg_extreme;
 
-/* `rows` are neighbours along axis 1, `n` along axis 0: columns run down the searched axis. */
+/* n neighbours along axis 0; whole vectors of columns, or a row, in a leaf as long as it meets no
+ * NaN, which is better than any number, and the first of which stays. */
+static int arg_in_leaf(const arg_extreme *a, const float *x, int64_t *y, int64_t n)
+{
+    const int64_t x_step = a->kept.stride[0][0], y_step = a->kept.stride[1][0];
+    if (a->stride == 1 && a->length >= ARG_ROW) {
+        for (int64_t j = 0; j < n; j++)
+            if (!cnf_kernel->arg_row(y + j * y_step, x + j * x_step, a->length, a->largest))
+                return 0;
+        return 1;
+    }
+    int64_t at[ARG_COLUMNS];
+    if (x_step != 1 || !cnf_kernel->arg_columns(at, x, a->length, a->stride, n, a->largest))
+        return 0;
+    for (int64_t j = 0; j < n; j++)
+        y[j * y_step] = at[j];
+    return 1;
+}
+
+/* n neighbours along axis 0: columns run down the searched axis. */
 static void arg_columns(const arg_extreme *a, const float *x, int64_t *y, int64_t n)
 {
+    if (arg_in_leaf(a, x, y, n))
+        return;
     float best[ARG_COLUMNS];
     int64_t at[ARG_COLUMNS], x_step = a->kept.stride[0][0], y_step = a->kept.stride[1][0];
     for (int64_t j = 0; j < n; j++) {
