@@ -14,6 +14,8 @@ from libc.stdlib cimport calloc, free, realloc
 import os
 import warnings
 
+import numpy
+
 cimport numpy as cnp
 
 cnp.import_array()

@@ -173,12 +173,9 @@ def test_a_result_larger_than_the_caches_has_the_same_bits(
     lines, apart = _core.empty_image(*conv.y_shape), unwritten(conv.y_shape, 1)
     assert lines.strides[3] % 64 == 0 and lines.nbytes > 2**25
     added = image(uniform(*conv.y_shape)) if residual else None
-    sums = np.zeros((2, 2, conv.o))
-    for y, sum_ in zip((lines, apart), sums, strict=True):
-        run(conv, x, w, algorithm, y, activation="relu", residual=added, sums=sum_)
+    for y in (lines, apart):
+        run(conv, x, w, algorithm, y, activation="relu", residual=added)
     np.testing.assert_array_equal(lines, apart)
-    np.testing.assert_array_equal(sums[0], sums[1])
-    np.testing.assert_allclose(sums[0, 0], apart.sum((0, 2, 3), np.float64), rtol=1e-5)
 
 
 @pytest.mark.parametrize("activation", ["relu", "clamp", "silu"])

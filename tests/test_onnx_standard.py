@@ -37,5 +37,7 @@ def test_passes_or_names_what_is_missing(name: str) -> None:
 
 def test_the_document_lists_every_operator() -> None:
     listed = re.findall(r"^\| (\S+) \| yes", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
-    known = {f"{domain}.{name}" if domain else name for domain, name in OPERATORS}
+    known = {
+        f"{domain}.{name}" if domain else name for domain, name in OPERATORS if domain != "cnnfast"
+    }
     assert set(listed) == known | {"Constant"}

@@ -95,6 +95,8 @@ cdef class Plan:
                     raise ValueError(f"call {i}: there is no base {bases[k]}")
                 call[i].base[k], call[i].offset[k] = bases[k], offsets[k]
         self.inputs, self.outputs = len(inputs), len(outputs)
+        if any(dtype not in _array_kinds for _, dtype in outputs):
+            raise ValueError(f"outputs: expected types {list(_array_kinds)}, got {outputs}")
         for i, (shape, dtype) in enumerate(inputs + outputs):
             fill_end(&self.ends[i], shape, dtype)
 
@@ -155,7 +157,7 @@ cdef int fill_end(End *end, tuple shape, str dtype) except -1:
     cdef int axis
     if len(shape) > CNF_MAX_RANK:
         raise ValueError(f"at most {CNF_MAX_RANK} axes are supported, got shape {shape}")
-    end.kind, end.rank = _array_kinds[dtype], len(shape)
+    end.kind, end.rank = numpy.dtype(dtype).num, len(shape)
     for axis in range(end.rank):
         end.shape[axis] = shape[axis]
     return 0

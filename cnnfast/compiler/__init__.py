@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..graph import Graph
+from ..onnx.interpreter import check_operators
 from .compiled import CompiledModel
 from .passes import optimize
 from .plan import make_plan
@@ -72,6 +73,7 @@ def compile(
         if example is None:
             raise TypeError("compile: a model needs an example of its input, like an array")
         graph = trace(model, example if isinstance(example, tuple) else (example,))
+    check_operators(graph)
     return CompiledModel(_with_own_weights(optimize(graph), graph), threads)
 
 

@@ -13,8 +13,8 @@ import numpy as np
 from .. import _core
 from ..checkpoint import PathLike
 from ..graph import Graph, ValueType
-from ..onnx.interpreter import check_operators
-from ..onnx.operators.values import Value, wrapped
+from ..onnx.interpreter import check_operators, constants_of, run
+from ..onnx.operators.values import Value
 from . import operators as _operators
 from .files import read_graph, write_graph
 from .plan import Signature, signature_of
@@ -92,13 +92,13 @@ class CompiledModel:
 
     def _start(self) -> None:
         self._mapped: mmap.mmap | None = None
-        self._constants: dict[str, Value] = {
-            name: wrapped(constant) for name, constant in self.graph.constants.items()
-        }
+        self._constants: dict[str, Value] = constants_of(self.graph)
         self._workspace = _core.Workspace()
         self._programs: OrderedDict[tuple[str, Signature], Program] = OrderedDict()
         self._lock = threading.Lock()
         self._latest: Program | None = None
+        # Text, sequences and numbers of 8 bits with an exponent are the operators' business alone.
+        self._planned = all(kind in np.sctypeDict for kind, _ in self.graph.inputs.values())
 
     # ---- running -------------------------------------------------------------------------------
 
@@ -155,6 +155,9 @@ class CompiledModel:
         return self._run(inputs) if results is None else results
 
     def _run(self, inputs: tuple[Any, ...]) -> list[Any]:
+        if not self._planned:
+            feeds = dict(zip(self.graph.inputs, inputs, strict=True))
+            return run(self.graph, feeds, self._constants)
         arrays = self._checked(inputs)
         program = self._latest = self._program(signature_of(arrays))
         results = program.run(arrays)
@@ -200,9 +203,7 @@ class CompiledModel:
             self._programs.clear()
             self._latest = None
             self._workspace.clear()
-            self._constants = {
-                name: wrapped(constant) for name, constant in self.graph.constants.items()
-            }
+            self._constants = constants_of(self.graph)
 
     def profile(self, *inputs: Any, repeats: int = 20) -> Profile:
         """Measure each operator on these inputs.

@@ -85,6 +85,7 @@ class _Walk:
         self.known: dict[str, Value] = {"": None, **constants}
         self.rest: list[Node] = []
         self.late: set[str] = set()
+        self.finished = True  # the plan computes the graph's outputs
         self.labels: list[int] = []
         for name, value in zip(graph.inputs, self.arrays, strict=True):
             self.recording.add_unknown(value)
@@ -99,6 +100,7 @@ class _Walk:
                 if names & self.late or not self._record(node, names):
                     self.rest.append(node)
                     self.late.update(node.outputs)
+                    self.finished = False
                 self.labels += [number] * (len(self.recording) - len(self.labels))
         finally:
             on_host_read.reset(token)
@@ -115,6 +117,8 @@ class _Walk:
                 with self.recording:
                     results = execute(node, self.known, self.graph.opset)
                 if node.operator not in _OF_SHAPES and not all(map(self.is_unknown, results)):
+                    refuse(node.operator)
+                if any(isinstance(result, list) for result in results):
                     refuse(node.operator)
             else:
                 results = execute(node, self.known, self.graph.opset)
@@ -134,7 +138,7 @@ class _Walk:
     def postpone_all(self) -> None:
         """Leave every node to be run afterwards."""
         self.recording.truncate(0)
-        self.rest, self.labels = list(self.graph.nodes), []
+        self.rest, self.labels, self.finished = list(self.graph.nodes), [], False
         self.late = {name for node in self.rest for name in node.outputs}
 
     def read_by_rest(self) -> set[str]:
@@ -145,9 +149,11 @@ class _Walk:
     def leaving(self) -> tuple[list[str], list[np.ndarray]]:
         """Return names and arrays of what the plan must compute."""
         names = self.graph.outputs
-        if self.rest:
+        if not self.finished:
             names = sorted(n for n in self.read_by_rest() if self.is_unknown(self.known[n]))
         values = [self.known[name] for name in names]
+        if any(value is None or isinstance(value, list) for value in values):
+            refuse("a sequence")
         arrays = [v.array if isinstance(v, Tensor) else np.asanyarray(v) for v in values]
         with self.recording:
             return names, dense_outputs(self.recording, self.arrays, arrays)
@@ -191,7 +197,7 @@ def make_program(
         kept = live_calls(walk.recording)
         plan = plan_of(walk.recording, kept, walk.arrays, outputs, workspace, threads)
     rest, known = None, {}
-    if walk.rest:
+    if not walk.finished:
         rest = Graph(walk.rest, graph.inputs, graph.outputs, {}, graph.opset)
         known = {name: walk.known[name] for name in walk.read_by_rest() - {*names}}
     labels = walk.labels + [len(graph.nodes)] * (len(walk.recording) - len(walk.labels))

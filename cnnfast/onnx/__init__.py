@@ -1,5 +1,5 @@
 """ONNX files: `load` reads one and runs it. Reading needs the `onnx` package, running does not."""
 
-from .model import Model, load
+from .model import load
 
-__all__ = ["Model", "load"]
+__all__ = ["load"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .model import Model
+from ..compiler import CompiledModel, compile
 from .reader import graph_of, import_onnx
 
 import_onnx()
@@ -21,7 +21,7 @@ __all__ = ["Backend", "Prepared"]
 class Prepared(base.BackendRep):
     """A model ready to run; what `Backend.prepare` returns."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: CompiledModel) -> None:
         self.model = model
 
     def run(self, inputs: Any, **kwargs: Any) -> tuple[Any, ...]:
@@ -43,7 +43,7 @@ class Backend(base.Backend):
         UnsupportedOperatorError
             Names every operator that is not supported.
         """
-        return Prepared(Model(graph_of(model)))
+        return Prepared(compile(graph_of(model)))
 
     @classmethod
     def run_node(

@@ -2,68 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from ..graph import Graph
-from .interpreter import check_operators, constants_of, run
 from .reader import read
 
-__all__ = ["Model", "load"]
+if TYPE_CHECKING:
+    from ..compiler import CompiledModel
+
+__all__ = ["load"]
 
 
-class Model:
-    """A graph that runs on arrays, operator by operator.
-
-    Parameters
-    ----------
-    graph : Graph
-        Of supported operators.
-
-    Attributes
-    ----------
-    graph : Graph
-        The network.
-
-    Raises
-    ------
-    UnsupportedOperatorError
-        Names every operator that is not supported.
-    """
-
-    def __init__(self, graph: Graph) -> None:
-        check_operators(graph)
-        self.graph = graph
-        self._constants = constants_of(graph)
-
-    @property
-    def input_names(self) -> list[str]:
-        """Names of the inputs, in order."""
-        return list(self.graph.inputs)
-
-    @property
-    def output_names(self) -> list[str]:
-        """Names of the results, in order."""
-        return list(self.graph.outputs)
-
-    def run(self, feeds: Mapping[str, Any]) -> list[Any]:
-        """Return the results for arrays given by name, in the order of `output_names`."""
-        return run(self.graph, feeds, self._constants)
-
-    def __call__(self, *inputs: Any) -> Any:
-        """Return the result for arrays in the order of `input_names`; several as a tuple."""
-        if len(inputs) != len(self.graph.inputs):
-            raise TypeError(f"expected {self.input_names}, got {len(inputs)} inputs")
-        results = self.run(dict(zip(self.graph.inputs, inputs, strict=True)))
-        return results[0] if len(results) == 1 else tuple(results)
-
-    def __repr__(self) -> str:
-        return f"Model({self.input_names} -> {self.output_names}, {len(self.graph.nodes)} nodes)"
-
-
-def load(source: str | Path | bytes, external_data: bool = False) -> Model:
-    """Return an ONNX model, ready to run.
+def load(
+    source: str | Path | bytes, external_data: bool = False, threads: int | None = None
+) -> CompiledModel:
+    """Return an ONNX model, compiled and ready to run.
 
     Parameters
     ----------
@@ -71,10 +24,12 @@ def load(source: str | Path | bytes, external_data: bool = False) -> Model:
         The file, or what it holds.
     external_data : bool
         Whether weights may be read from other files in the file's folder.
+    threads : int, optional
+        A call uses at most so many threads; by default `cnnfast.get_num_threads()`.
 
     Returns
     -------
-    Model
+    CompiledModel
         Callable on arrays.
 
     Raises
@@ -86,4 +41,6 @@ def load(source: str | Path | bytes, external_data: bool = False) -> Model:
     ImportError
         Without the onnx package.
     """
-    return Model(read(source, external_data))
+    from ..compiler import compile
+
+    return compile(read(source, external_data), threads=threads)

@@ -39,8 +39,8 @@ void cnf_moments_store(const cnf_moments *m, int64_t n, double *sum, double *squ
 
 /* Whether a result that is written once and not read again should go past the caches: it is larger
  * than they are, so they would only read its lines to overwrite them; and it is of whole lines. */
-int cnf_finish_streams(const cnf_finish *finish, const float *y, int64_t pixels, int64_t pitch,
-                       int64_t channels);
+int cnf_finish_streams(const cnf_finish *finish, const cnf_epilogue *e, const float *y,
+                       int64_t pixels, int64_t pitch, int64_t channels);
 
 /* After a task that streamed, before other threads read its result. */
 static inline void cnf_stream_end(void)

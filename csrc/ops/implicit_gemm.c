@@ -412,9 +412,8 @@ void cnf_grid_run(const cnf_grid *g, void *scratch)
     const int one_pass = b.channel_blocks == 1 && s.passes[left < b.channels_per_block] == 1;
     if (g->epilogue) {
         finish = cnf_finish_make(g->epilogue);
-        /* The strips take their sums from what was stored. */
-        finish.streams = one_pass && g->residual != g->target && !g->epilogue->sums &&
-                         cnf_finish_streams(&finish, g->target,
+        finish.streams = one_pass && g->residual != g->target &&
+                         cnf_finish_streams(&finish, g->epilogue, g->target,
                                             g->n * g->h.outputs * g->w.outputs, g->target_pixel,
                                             g->columns);
         if (finish.streams || cnf_finish_needed(g->epilogue, g->residual))

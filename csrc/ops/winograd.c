@@ -188,7 +188,8 @@ void cnf_winograd_run(float *target, double *sums, const float *source, const fl
     cnf_finish finish = cnf_finish_make(&d->epilogue);
     /* A tile writes vector by vector: only where that is a line do stores past the caches pay. */
     finish.streams = !backward && residual != target && cnf_kernel->lanes * sizeof(float) == CNF_CACHE_LINE &&
-                     cnf_finish_streams(&finish, target, d->n * d->oh * d->ow, d->y_pitch, d->co);
+                     cnf_finish_streams(&finish, &d->epilogue, target, d->n * d->oh * d->ow,
+                                        d->y_pitch, d->co);
     if (finish.streams || (!backward && cnf_finish_needed(&d->epilogue, residual))) {
         finish.residual_row = job.target_w * finish.residual_pitch;
         job.finish = &finish;
