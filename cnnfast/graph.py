@@ -19,7 +19,7 @@ __all__ = ["Axis", "Graph", "Node", "ValueType"]
 Axis = int | str | None
 """Size of an axis: known, named (equal names are equal sizes) or unknown."""
 ValueType = tuple[str, tuple[Axis, ...] | None]
-"""NumPy's name of the elements' type and the shape, None where the rank is unknown."""
+"""NumPy's (or ml_dtypes') name of the elements' type, and the shape, None for an unknown rank."""
 
 
 @dataclass

@@ -104,6 +104,14 @@ def test_functions_are_written_out() -> None:
     assert y.tolist() == [[10, 10]]
 
 
+def test_weights_cannot_be_changed_through_a_result() -> None:
+    source = chain(node("Identity", "w", "y"), weights={"w": np.ones((1, 2), np.float32)})
+    model = cnnfast.onnx.load(source.SerializeToString())
+    (y,) = model.run({"x": np.zeros((1, 2), np.float32)})
+    with pytest.raises(ValueError, match="read-only"):
+        y[0, 0] = 5
+
+
 # ---- what is refused -------------------------------------------------------------------------
 
 
@@ -158,6 +166,13 @@ def unknown_type() -> onnx.TensorProto:
     tensor = onnx_models.tensor("w", np.zeros(2, np.float32))
     tensor.data_type = 99
     return tensor
+
+
+def test_an_opset_of_the_future_is_refused() -> None:
+    model = chain(node("Relu", "x", "y"))
+    model.opset_import[0].version = 1000
+    with pytest.raises(FormatError, match="opset 1000; cnnfast knows"):
+        cnnfast.onnx.load(model.SerializeToString())
 
 
 @pytest.mark.parametrize("make", [too_few_bytes, negative_size, unknown_type])

@@ -105,17 +105,22 @@ def run(
     return [array(value) for value in evaluate(graph, values)]
 
 
-def evaluate(graph: Graph, values: Mapping[str, Value]) -> list[Value]:
-    """Run the nodes of `graph`, given the values of its inputs, constants and surroundings."""
+def evaluate(
+    graph: Graph, values: Mapping[str, Value], finished: Sequence[list[str]] | None = None
+) -> list[Value]:
+    """Run the nodes of `graph`, given the values of its inputs, constants and surroundings.
+
+    `finished` is what `last_reads` returned for it, for who runs it often.
+    """
     absent = [name for name in graph.inputs if name not in values]
     if absent:
         raise ValueError(f"the graph's inputs {absent} were not given; it has {[*graph.inputs]}")
     known = {"": None, **values}
     with no_grad():
-        for node, finished in zip(graph.nodes, last_reads(graph), strict=True):
+        for node, done in zip(graph.nodes, finished or last_reads(graph), strict=True):
             for name, value in zip(node.outputs, execute(node, known, graph.opset), strict=True):
                 known[name] = value
-            for name in finished:
+            for name in done:
                 known.pop(name, None)
     return [known[name] for name in graph.outputs]
 
@@ -175,11 +180,11 @@ def body(
 ) -> Callable[..., list[Value]]:
     """Return a graph inside an attribute as a function of its inputs that sees `outer`."""
     inner = Graph(graph.nodes, graph.inputs, graph.outputs, graph.constants, dict(opset))
-    constants = constants_of(graph)
+    constants, finished = constants_of(graph), last_reads(graph)
 
     def call(*inputs: Value) -> list[Value]:
         given: Sequence[Value] = inputs
         named = zip(graph.inputs, given, strict=True)
-        return evaluate(inner, {**outer, **constants, **dict(named)})
+        return evaluate(inner, {**outer, **constants, **dict(named)}, finished)
 
     return call

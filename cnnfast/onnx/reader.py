@@ -17,9 +17,13 @@ import numpy as np
 from ..errors import FormatError, UnsupportedOperatorError
 from ..graph import Axis, Graph, Node, ValueType
 from .external import read_external
+from .interpreter import STANDARD
+from .operators.creation import ELEMENT_TYPES
 
 __all__ = ["graph_of", "import_onnx", "read"]
 
+NEWEST_OPSET = 28
+"""Of the standard's own operators, in onnx 1.23; what a newer one changes is not known here."""
 MAX_DEPTH = 16
 """Graphs inside graphs, and calls of functions inside functions; real models have two or three."""
 MAX_NODES = 100_000
@@ -73,6 +77,12 @@ def read(source: str | Path | bytes, external_data: bool = False) -> Graph:
         raise FormatError(f"{label} is not an ONNX file: {error}") from error
     if not model.HasField("graph") or not model.opset_import:
         raise FormatError(f"{label} is not an ONNX file: it has no graph or no opset")
+    for part in model.opset_import:
+        if text(part.domain) in STANDARD and part.version > NEWEST_OPSET:
+            raise FormatError(
+                f"{label} has opset {part.version}; cnnfast knows the standard's up to "
+                f"{NEWEST_OPSET}: export the model for an older one"
+            )
     return graph_of(model, label, path.parent if path is not None and external_data else None)
 
 
@@ -144,7 +154,7 @@ class _Reader:
             function = self.functions.get((node.domain, node.operator, text(proto.overload)))
             if function is not None:
                 self.write_out(graph, node, function, depth + 1)
-            elif node.operator == "Constant" and node.domain in ("", "ai.onnx"):
+            elif node.operator == "Constant" and node.domain in STANDARD:
                 graph.constants[node.outputs[0]] = constant(node)
             else:
                 graph.nodes.append(node)
@@ -224,6 +234,7 @@ class _Reader:
             self.room += MAX_GROWTH * proto.ByteSize()
         array = np.asarray(self.onnx.numpy_helper.to_array(proto))
         self.take(array.nbytes)
+        array.flags.writeable = False  # a result that is a view of a weight must not change it
         if array.shape != shape:
             raise FormatError(f"tensor {proto.name!r}: {array.shape} found, {shape} declared")
         return array
@@ -254,8 +265,7 @@ class _Reader:
         if which == "optional_type":
             return f"optional({self.kind(proto.optional_type.elem_type)[0]})", None
         tensor = proto.tensor_type
-        name = self.onnx.TensorProto.DataType.Name(tensor.elem_type)
-        dtype = {"FLOAT": "float32", "DOUBLE": "float64"}.get(name, name.lower())
+        dtype = ELEMENT_TYPES.get(tensor.elem_type, "undefined")
         if not tensor.HasField("shape"):
             return dtype, None
         return dtype, tuple(axis_of(dim) for dim in tensor.shape.dim)

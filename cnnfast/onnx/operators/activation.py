@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ... import functional as F
+from ...functional.elementwise import apply_unary
 from .arithmetic import _erf
 from .elementwise import lined_up, unary
 from .registry import operator
@@ -61,7 +62,7 @@ def HardSigmoid(
         return F.hardsigmoid(x)
     return unary(
         x,
-        lambda x: F.clamp(F.add(F.mul(x, alpha), beta), 0.0, 1.0),
+        lambda x: F.clamp(apply_unary("affine", x, alpha, beta), 0.0, 1.0),
         lambda x: np.clip(alpha * x + beta, 0, 1),
     )
 

@@ -34,14 +34,14 @@ def Gemm(
     *, alpha: float = 1.0, beta: float = 1.0, transA: int = 0, transB: int = 0,
     broadcast: int = 0,
 ) -> Value:
-    """alpha * a @ b + beta * c; a linear layer where the weight comes as (O, I)."""
+    """alpha * a @ b + beta * c; a linear layer where c is one number a column."""
     if transA:
         a = a.T
-    if is_tensor(a) and is_tensor(b) and transB and alpha == beta == 1:
-        rows = 1 if c is None else c.ndim
-        if rows == 1 and (c is None or c.shape == (b.shape[0],)):
-            return F.linear(a, b, c)
-    y = product(a, b.T if transB else b)
+    weight = b if transB else b.T
+    a_row = c is None or c.shape in ((weight.shape[0],), (1, weight.shape[0]))
+    if is_tensor(a) and is_tensor(b) and alpha == beta == 1 and a_row:
+        return F.linear(a, weight, c if c is None else c.reshape((-1,)))
+    y = product(a, weight.T)
     if alpha != 1:
         y = _scaled(y, alpha)
     if c is None or beta == 0:
