@@ -168,7 +168,7 @@ class CompiledModel:
         """Return the inputs as the arrays that plans read, or say what is wrong with them."""
         expected = self.graph.inputs
         if len(inputs) != len(expected):
-            raise TypeError(f"expected {len(expected)} inputs, {list(expected)}, got {len(inputs)}")
+            raise TypeError(f"expected {list(expected)}, got {len(inputs)} inputs")
         sizes: dict[str, int] = {}
         return tuple(
             _as_input(value, name, kind, sizes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..checkpoint import explained
 from .reader import read
 
 if TYPE_CHECKING:
@@ -43,4 +44,6 @@ def load(
     """
     from ..compiler import compile
 
-    return compile(read(source, external_data), threads=threads)
+    graph = read(source, external_data)
+    with explained("the ONNX model has a graph that makes no sense"):
+        return compile(graph, threads=threads)
