@@ -2,7 +2,8 @@
  *
  * x (n, h, w, c), y (n, oh, ow, c) are images, weight dense (c, 1, kh, kw), bias (c). A task is a
  * band of rows of an image by a block of channels; it goes down its band tile by tile, so that the
- * rows which one tap row shares with the next are still in L1. Called through plan/primitives.c. */
+ * rows which one tap row shares with the next are still in L1. Blocks of a band follow each other,
+ * so that memory is read in order. Called through plan/primitives.c. */
 #include "../isa/kernels.h"
 #include "../machine/machine.h"
 #include "depthwise.h"
@@ -21,8 +22,8 @@ typedef struct {
     const cnf_depthwise *d;
     cnf_depthwise_cut cut;
     int64_t band, bands; /* rows of a task, tasks of an image and block */
-    float *filters;      /* of each thread: one block's, [kh * kw][block] */
-    int64_t *packed;     /* of each thread: which block it is */
+    float *filters;      /* of each thread: [blocks][kh * kw][block] */
+    int64_t *packed;     /* of each thread: [blocks], whether its filters stand there */
     const cnf_finish *finish; /* or NULL */
     const float *residual;    /* or NULL */
     double *partial;          /* sums [n * bands][2][c], or NULL */
@@ -64,12 +65,13 @@ static void sweep_task(const void *context, int64_t task, int thread)
 {
     const sweep *s = context;
     const cnf_depthwise_cut *cut = &s->cut;
-    const int64_t n = task / s->bands % s->d->n, index = task / s->bands / s->d->n;
-    const int64_t row = task % s->bands * s->band, c = index * cut->block;
-    float *filter = s->filters + thread * filter_floats(s->d, cut->block);
-    if (s->packed[thread] != index) {
+    const int64_t index = task % cut->blocks, part = task / cut->blocks;
+    const int64_t n = part / s->bands, row = part % s->bands * s->band, c = index * cut->block;
+    const int64_t packed = thread * cut->blocks + index;
+    float *filter = s->filters + packed * filter_floats(s->d, cut->block);
+    if (!s->packed[packed]) {
         pack_filter(filter, s->weight, s->d, cut->block, index);
-        s->packed[thread] = index;
+        s->packed[packed] = 1;
     }
     cnf_depthwise_piece piece =
         cnf_depthwise_rows(cut, row, cnf_min(row + s->band, cut->rows.positions), index);
@@ -86,7 +88,7 @@ static void sweep_task(const void *context, int64_t task, int thread)
             cnf_kernel->depthwise_forward_span(y + at.y, x + at.x, filter + at.w, bias, &piece);
     }
     if (s->finish)
-        finish_piece(s, &piece, y, pixel, c, task % (s->bands * s->d->n));
+        finish_piece(s, &piece, y, pixel, c, part);
 }
 
 static sweep make_sweep(const cnf_depthwise *d, cnf_depthwise_way way)
@@ -100,21 +102,22 @@ static sweep make_sweep(const cnf_depthwise *d, cnf_depthwise_way way)
 }
 
 /* What run_sweep needs, without the partial sums. */
-static size_t sweep_scratch(const cnf_depthwise *d)
+static size_t sweep_scratch(const sweep *s)
 {
-    const size_t block = (size_t)filter_floats(d, cnf_round_up(d->c, CNF_WHOLE_VECTORS));
-    return cnf_depthwise_cut_scratch(d)
-           + (sizeof(int64_t) + sizeof(float) * block) * (size_t)cnf_threads();
+    const int64_t floats = filter_floats(s->d, s->cut.block);
+    return cnf_depthwise_cut_scratch(s->d)
+           + (sizeof(int64_t) + sizeof(float) * (size_t)floats)
+                 * (size_t)(cnf_threads() * s->cut.blocks);
 }
 
 static cnf_status run_sweep(sweep *s, void *scratch)
 {
     const cnf_depthwise *d = s->d;
+    const int64_t filters = cnf_threads() * s->cut.blocks;
     cnf_depthwise_cut_spans(&s->cut, scratch);
     s->packed = (int64_t *)((char *)scratch + cnf_depthwise_cut_scratch(d));
-    s->filters = (float *)(s->packed + cnf_threads());
-    for (int thread = 0; thread < cnf_threads(); thread++)
-        s->packed[thread] = -1;
+    s->filters = (float *)(s->packed + filters);
+    memset(s->packed, 0, sizeof(int64_t) * (size_t)filters);
     double work = 2.0 * (double)(d->n * d->c * d->oh * d->ow * d->kh * d->kw) * CNF_NS_PER_FLOP;
     cnf_parallel(s->bands * d->n * s->cut.blocks, work, sweep_task, s);
     return CNF_OK;
@@ -132,10 +135,16 @@ size_t cnf_depthwise_forward_scratch(const cnf_depthwise *d)
     if (is_empty(d))
         return 0;
     const sweep s = make_sweep(d, CNF_DEPTHWISE_FORWARD);
-    return partial_bytes(d, &s) + sweep_scratch(d);
+    return partial_bytes(d, &s) + sweep_scratch(&s);
 }
 
-size_t cnf_depthwise_backward_input_scratch(const cnf_depthwise *d) { return sweep_scratch(d); }
+size_t cnf_depthwise_backward_input_scratch(const cnf_depthwise *d)
+{
+    if (is_empty(d))
+        return 0;
+    const sweep s = make_sweep(d, CNF_DEPTHWISE_INPUT);
+    return sweep_scratch(&s);
+}
 
 cnf_status cnf_depthwise_forward(float *y, double *sums, const float *x, const float *weight,
                                  const float *bias, const float *residual, const cnf_depthwise *d,

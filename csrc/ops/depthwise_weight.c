@@ -78,16 +78,17 @@ static void weight_task(const void *context, int64_t task, int thread)
     const weight_job *job = context;
     const int64_t oh = job->d->oh, rows = job->d->n * oh;
     const int64_t floats = filter_floats(job->d, job->cut.block);
-    const int64_t chunk = task % job->chunks, last = rows * (chunk + 1) / job->chunks;
-    float *partial = job->partial + task * floats;
+    const int64_t chunk = task / job->cut.blocks, index = task % job->cut.blocks;
+    const int64_t last = rows * (chunk + 1) / job->chunks;
+    float *partial = job->partial + (index * job->chunks + chunk) * floats;
     memset(partial, 0, sizeof(float) * (size_t)floats);
     for (int64_t row = rows * chunk / job->chunks; row < last;) {
         int64_t end = cnf_min(cnf_min(row + job->cut.band, (row / oh + 1) * oh), last);
-        weight_rows(job, partial, task / job->chunks, row, end);
+        weight_rows(job, partial, index, row, end);
         row = end;
     }
     if (job->chunks == 1)
-        add_task(context, task, thread);
+        add_task(context, index, thread);
 }
 
 size_t cnf_depthwise_backward_weight_scratch(const cnf_depthwise *d)
