@@ -46,6 +46,15 @@ static double stream_cycles(double bytes)
  * both algorithms are counted in the same unit. */
 static double products_per_cycle(void) { return 2.0 * cnf_kernel->lanes; }
 
+/* A forward pass may find its weight packed; an input gradient follows an update, so its weight is
+ * new: read, transformed and written for as many points, which takes ownership of the lines first. */
+static double packing_cycles(int points, double weights, int direction)
+{
+    if (direction != CNF_CONV2D_BACKWARD_INPUT)
+        return 0.0;
+    return 4.0 * weights * (9.0 + 2.0 * points) / MEMORY_BYTES;
+}
+
 static double direct_cycles(const cnf_conv2d *d, int direction)
 {
     double lanes = (double)cnf_kernel->lanes, ci = (double)d->ci, co = (double)d->co;
@@ -53,7 +62,7 @@ static double direct_cycles(const cnf_conv2d *d, int direction)
                       (direction == CNF_CONV2D_BACKWARD_INPUT ? co * vectors(d->ci) * lanes
                                                               : ci * vectors(d->co) * lanes);
     return products / (direct_share[direction] * products_per_cycle()) +
-           stream_cycles(4.0 * 9.0 * ci * co);
+           stream_cycles(4.0 * 9.0 * ci * co) + packing_cycles(9, ci * co, direction);
 }
 
 /* Forward and input gradient: the weights pass once for every SHARING_TILES tiles. */
@@ -68,7 +77,8 @@ static double winograd_cycles(const cnf_conv2d *d, int direction)
     double passes = tiles > SHARING_TILES ? tiles / SHARING_TILES : 1.0;
     return products / (WINOGRAD_SHARE * products_per_cycle()) +
            tiles * (TILE_CYCLES + (vectors(d->ci) + vectors(d->co)) * TRANSFORM_CYCLES) +
-           passes * stream_cycles(4.0 * CNF_WINOGRAD_POINTS * channels * columns);
+           passes * stream_cycles(4.0 * CNF_WINOGRAD_POINTS * channels * columns) +
+           packing_cycles(CNF_WINOGRAD_POINTS, channels * columns, direction);
 }
 
 /* Weight gradient: both factors are transformed once for every 64 of the other's channels, and the

@@ -20,6 +20,8 @@
 #define BLOCK_FLOATS (32 * 1024)
 #define TASK_PIXELS 336
 #define TASK_COLUMNS 256
+/* Tasks of no more pixels fetch their weights ahead: 512x7x7 from memory, 0.70 -> 0.81 of the peak. */
+#define FETCHING_PIXELS 64
 /* Pixels fetched ahead of the one that is copied. */
 #define PIXELS_AHEAD 12
 
@@ -300,8 +302,12 @@ static void run_panel(const grid_job *job, const grid_block *t, int64_t column, 
     const int64_t pixels = across ? t->images : t->cols, a_row = across ? b->image : a_pixel;
     const int64_t c_row = across ? g->target_image : g->target_pixel;
     /* The first panel meets pixels that may come from memory: a micro-tile's are fetched while the
-     * one before is computed. */
+     * one before is computed. Few pixels use a weight only a few times: there the next panel is. */
     const int64_t fetched = column == 0 && !b->copied ? 4 * pixels * a_row : 0;
+    int64_t panel_bytes = 0;
+    for (int64_t s = 0; s < count && strips * pixels <= FETCHING_PIXELS; s++)
+        panel_bytes += 4 * cnf_kernel->panel * segments[s].length;
+    const char *next = (const char *)(weights + cnf_kernel->panel * cnf_depth(g));
     if (finish)
         finish->residual_pitch = across ? job->residual_image : job->residual_pixel;
     for (int64_t strip = 0; strip < strips; strip++) {
@@ -311,7 +317,9 @@ static void run_panel(const grid_job *job, const grid_block *t, int64_t column, 
             finish->residual = t->residual + image * job->residual_image + i * job->residual_row +
                                k * job->residual_pixel + column;
         const float *pixel = source + image * b->image + i * a_line + k * a_pixel;
-        const cnf_ahead ahead = {(const char *)(pixel + cnf_kernel->tile_rows * a_row), fetched};
+        cnf_ahead ahead = {(const char *)(pixel + cnf_kernel->tile_rows * a_row), fetched};
+        if (panel_bytes > 0)
+            ahead = (cnf_ahead){next + panel_bytes * strip / strips, panel_bytes / strips};
         cnf_kernel->gemm_strip_finish(
             t->target + image * g->target_image + i * g->target_row + k * g->target_pixel + column,
             c_row, pixels, n, pixel, a_row, 1, segments, count, weights, bias, accumulate, ahead, finish);
@@ -446,9 +454,33 @@ typedef struct {
     int64_t channels_per_block;
 } pack_job;
 
-/* All taps of one channel stand together in w, and so do all channels of a 1x1 kernel: the weights of
- * a panel are transposed a channel at a time, then its rows go to where the depth has them. */
+/* Kernels whose taps a stride leaves out pass through a buffer of so many taps, or tap by tap. */
 #define MOST_TAPS 64
+
+/* The weights of one channel, to[tap][columns], where taps are `next` floats apart. */
+static void pack_channel(const pack_job *job, float *to, int64_t next, const float *from,
+                         int64_t columns)
+{
+    const cnf_grid *g = job->g;
+    const cnf_weight_order *o = job->order;
+    const int64_t panel = cnf_kernel->panel, taps = g->h.taps * g->w.taps;
+    if (taps == o->taps) { /* all of them, forward or backward */
+        const int ascending = o->start == 0;
+        cnf_kernel->transpose(ascending ? to : to + (taps - 1) * next, ascending ? next : -next, from,
+                              o->column, columns, taps);
+        return;
+    }
+    float kernel[MOST_TAPS * CNF_MAX_PANEL]; /* [kernel taps][panel] */
+    if (o->taps <= MOST_TAPS)
+        cnf_kernel->transpose(kernel, panel, from, o->column, columns, o->taps);
+    for (int64_t tap = 0; tap < taps; tap++, to += next) {
+        const int64_t k = o->start + tap / g->w.taps * o->tap_row + tap % g->w.taps * o->tap_col;
+        if (o->taps > MOST_TAPS)
+            cnf_kernel->transpose(to, panel, from + k, o->column, columns, 1);
+        else
+            memcpy(to, kernel + k * panel, sizeof(float) * (size_t)columns);
+    }
+}
 
 /* One panel: packed[depth][panel], depth = (channel block, tap row, tap col, channel). */
 static void pack_task(const void *context, int64_t index, int thread)
@@ -461,27 +493,22 @@ static void pack_task(const void *context, int64_t index, int thread)
     const int64_t columns = cnf_min(panel, g->columns - j * panel), taps = g->h.taps * g->w.taps;
     const float *w = job->w + group * o->group + j * panel * o->column;
     float *to = job->packed + index * cnf_depth(g) * panel;
-    float kernel[MOST_TAPS * CNF_MAX_PANEL] = {0}; /* [kernel taps][panel] */
+    if (taps == 0)
+        return;
     if (columns < panel)
         memset(to, 0, sizeof(float) * (size_t)(cnf_depth(g) * panel));
-    if (taps == 1 && o->channel == 1) {
-        cnf_kernel->transpose(to, panel, w + o->start, o->column, columns, g->channels);
+    if (taps == 1 && o->taps == 1 && o->channel == 1) {
+        cnf_kernel->transpose(to, panel, w, o->column, columns, g->channels);
         return;
     }
     for (int64_t c0 = 0; c0 < g->channels; c0 += job->channels_per_block) {
         const int64_t channels = cnf_min(job->channels_per_block, g->channels - c0);
         for (int64_t c = 0; c < channels; c++) {
             const float *from = w + (c0 + c) * o->channel;
-            if (o->taps <= MOST_TAPS)
-                cnf_kernel->transpose(kernel, panel, from, o->column, columns, o->taps);
-            for (int64_t tap = 0; tap < taps; tap++) {
-                const int64_t k = o->start + tap / g->w.taps * o->tap_row + tap % g->w.taps * o->tap_col;
-                float *row = to + (tap * channels + c) * panel;
-                if (o->taps <= MOST_TAPS)
-                    memcpy(row, kernel + k * panel, sizeof(float) * (size_t)panel);
-                else
-                    cnf_kernel->transpose(row, panel, from + k, o->column, columns, 1);
-            }
+            if (o->taps == 1 && o->column == 1)
+                memcpy(to + c * panel, from, sizeof(float) * (size_t)columns);
+            else
+                pack_channel(job, to + c * panel, channels * panel, from, columns);
         }
         to += taps * channels * panel;
     }

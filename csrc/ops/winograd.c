@@ -19,6 +19,9 @@
  * at the price of a V that overflows L2 (512 channels, 7x7: 890 GFLOP/s instead of 630). */
 #define LARGE_WEIGHTS (16.0 * 1024 * 1024)
 #define SHARING_TILES 42
+/* Weights that L2 does not hold are fetched during the product before, where few tiles use each. */
+#define FETCHED_WEIGHTS (4.0 * 1024 * 1024)
+#define FETCHING_TILES 84
 
 /* One direction of a convolution: the target's pixels from the source's. */
 typedef struct {
@@ -30,6 +33,7 @@ typedef struct {
     int64_t block;                          /* tiles of a task */
     int64_t blocks, column_blocks;          /* tasks */
     int64_t panels, panels_per_block;
+    int fetching;                           /* each product fetches the weights of the next */
     int64_t v_pitch, v_stride, m_stride;    /* floats from a tile of V to the next; from a point */
     float *scratch;
     size_t thread_floats;
@@ -66,10 +70,15 @@ static void plan(winograd_job *job, const cnf_conv2d *d, int backward)
     /* An odd multiple of a cache line: rows of a micro-tile spread over the sets of L1. */
     job->v_pitch = cnf_round_up(job->channels, 32) + 16;
     const double weights = 4.0 * POINTS * (double)(job->channels * job->columns);
-    const int64_t least = weights > LARGE_WEIGHTS ? SHARING_TILES / micro : 1;
+    int64_t least = weights > LARGE_WEIGHTS ? SHARING_TILES / micro : 1;
+    if (weights > FETCHED_WEIGHTS && job->tiling.count <= 2 * micro)
+        least = 2; /* rather than stream the weights twice */
     int64_t block = V_FLOATS / (POINTS * job->v_pitch) / micro;
     block = micro * cnf_max(least, cnf_min(block, BLOCK_MICRO_TILES));
-    job->block = cnf_max(1, cnf_min(block, job->tiling.count));
+    /* Equal blocks: 16 tiles are 8 and 8, not 14 and 2. */
+    job->block = cnf_max(1, cnf_ceil_div(job->tiling.count, cnf_max(1, cnf_ceil_div(job->tiling.count, block))));
+    job->fetching = weights > LARGE_WEIGHTS ||
+                    (weights > FETCHED_WEIGHTS && job->tiling.count <= FETCHING_TILES);
     job->blocks = cnf_ceil_div(job->tiling.count, job->block);
     /* Few blocks: cut the columns too, at the price of transforming the input again. */
     int64_t column_blocks = cnf_ceil_div(3 * cnf_threads(), cnf_max(1, job->blocks));
@@ -110,9 +119,11 @@ static void multiply(const winograd_job *job, int64_t count, int64_t columns, co
     for (int64_t point = 0; point < POINTS; point++, u += job->channels * panel) {
         for (int64_t c = 0; c == 0 || c < job->channels; c += DEPTH_BLOCK) {
             const cnf_segment segment = {c, cnf_min(DEPTH_BLOCK, job->channels - c)};
+            const int64_t floats = job->fetching ? segment.length * panel : 0;
+            const cnf_ahead ahead = {(const char *)(u + (c + segment.length) * panel), 4 * floats};
             cnf_kernel->gemm_strip(m + point * job->m_stride, panel, count, columns,
                                    v + point * job->v_stride, job->v_pitch, 1, &segment, 1,
-                                   u + c * panel, NULL, c > 0, cnf_nothing_ahead);
+                                   u + c * panel, NULL, c > 0, ahead);
         }
     }
 }
