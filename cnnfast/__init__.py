@@ -116,7 +116,7 @@ from .summary import summary
 from .tensor import Tensor, as_tensor, tensor
 
 if TYPE_CHECKING:
-    from . import callbacks, checkpoint, data, metrics, models, nn, optim, plots
+    from . import callbacks, checkpoint, data, metrics, models, nn, onnx, optim, plots
     from .checkpoint import load, save
     from .compiler import CompiledModel, compile
     from .trainer import History, Trainer
@@ -137,6 +137,7 @@ _LATER = {
     "metrics": "",
     "models": "",
     "nn": "",
+    "onnx": "",
     "optim": "",
     "plots": "",
 }

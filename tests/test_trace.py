@@ -102,7 +102,7 @@ CASES: dict[str, tuple[Function, str]] = {
     "amax": (lambda x: x.amax(-1), "ReduceMax"),
     "variance": (lambda x: x.var(1), "Function"),
     "argmax": (lambda x: x.argmax(1), "ArgMax"),
-    "expand": (lambda x: x[:, :1].expand(-1, 3, -1, -1) + 0.0, "Slice Function Add"),
+    "expand": (lambda x: x[:, :1].expand(-1, 3, -1, -1) + 0.0, "Slice Expand Add"),
     "dropout": (lambda x: F.relu(F.dropout(x, 0.5, training=False)), "Relu"),
     "constants": (lambda x: x + F.relu(W).sum(), "Add"),
 }

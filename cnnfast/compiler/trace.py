@@ -26,7 +26,7 @@ from .plan import recording_lock
 from .unknown import DataDependent, Unknown, unknown
 from .vocabulary import OPSET, TRANSLATIONS, function_node
 
-__all__ = ["Trace", "trace"]
+__all__ = ["Trace", "evaluating", "trace"]
 
 BATCH = 7
 """Batch in which models are traced: a size that no reshape means by accident."""
@@ -43,21 +43,31 @@ class Trace:
         By ``id`` of a Tensor, the name that its constant shall have.
     recording : Recording
         In which the model runs.
+    portable : bool
+        Whether the standard's operators are wanted even where the engine's functions say more.
     """
 
-    def __init__(self, names: dict[int, str], recording: _core.Recording) -> None:
+    def __init__(
+        self, names: dict[int, str], recording: _core.Recording, portable: bool = False
+    ) -> None:
         self.recording = recording
+        self.portable = portable
         self.graph = Graph([], {}, [], {}, {"": OPSET})
         self.constant_names = names
         self._known: dict[int, tuple[Tensor, str, int]] = {}
         self._count: dict[str, int] = {}
+        self._used: set[str] = set()
 
     # ---- names ---------------------------------------------------------------------------------
 
     def fresh(self, stem: str) -> str:
         """Return a name that no value has: `stem`, with a number after the first time."""
-        number = self._count[stem] = self._count.get(stem, -1) + 1
-        return f"{stem}_{number}" if number else stem
+        while True:
+            number = self._count[stem] = self._count.get(stem, -1) + 1
+            name = f"{stem}_{number}" if number else stem
+            if name not in self._used:
+                self._used.add(name)
+                return name
 
     def name(self, tensor: Tensor, name: str) -> None:
         """Say that `tensor` is the value `name`."""
@@ -156,7 +166,7 @@ def _tensors(value: Any) -> list[Tensor]:
     return []
 
 
-def trace(model: Any, examples: Sequence[Any]) -> Graph:
+def trace(model: Any, examples: Sequence[Any], portable: bool = False) -> Graph:
     """Return the graph of what `model` computes.
 
     Parameters
@@ -166,6 +176,9 @@ def trace(model: Any, examples: Sequence[Any]) -> Graph:
     examples : sequence of array_like
         One array an input; only shapes and types matter. The first axis, where all have it in
         common, is the batch, and other sizes of it will do as well.
+    portable : bool
+        Whether to use the standard's operators wherever it can be said in them, at the price of
+        image sizes that are fixed to the example's.
 
     Returns
     -------
@@ -183,19 +196,22 @@ def trace(model: Any, examples: Sequence[Any]) -> Graph:
     batched = len({array.shape[:1] for array in arrays}) == 1 and arrays[0].ndim > 1
     if batched:
         try:
-            return _traced(model, [(BATCH, *a.shape[1:]) for a in arrays], arrays, "batch")
+            shapes = [(BATCH, *array.shape[1:]) for array in arrays]
+            return _traced(model, shapes, arrays, "batch", portable)
         except DataDependent:
             raise
         except (ValueError, RuntimeError, TypeError, IndexError):
             pass  # the first axis is not a batch, or the model wants just the example's size
-    return _traced(model, [array.shape for array in arrays], arrays, None)
+    return _traced(model, [array.shape for array in arrays], arrays, None, portable)
 
 
 def _traced(
-    model: Any, shapes: Sequence[tuple[int, ...]], arrays: Sequence[np.ndarray], batch: str | None
+    model: Any, shapes: Sequence[tuple[int, ...]], arrays: Sequence[np.ndarray],
+    batch: str | None, portable: bool,
 ) -> Graph:
     recording = _core.Recording(Unknown)
-    noted = Trace({id(tensor): name for name, tensor in _members(model)}, recording)
+    members = {id(tensor): name for name, tensor in _members(model)}
+    noted = Trace(members, recording, portable)
     inputs = []
     names = _input_names(model, len(arrays))
     for name, shape, array in zip(names, shapes, arrays, strict=True):
@@ -204,7 +220,7 @@ def _traced(
         noted.name(tensor, noted.fresh(name))
         noted.graph.inputs[name] = _input_type(array, batch)
         inputs.append(tensor)
-    with _evaluating(model), recording_lock, no_grad(), recording, tracing(noted.observe):
+    with evaluating(model), recording_lock, no_grad(), recording, tracing(noted.observe):
         result = model(*inputs)
     results = result if isinstance(result, (list, tuple)) else [result]
     if not all(isinstance(part, Tensor) for part in results):
@@ -237,7 +253,7 @@ def _input_type(array: np.ndarray, batch: str | None) -> ValueType:
 
 
 @contextmanager
-def _evaluating(model: Any) -> Iterator[None]:
+def evaluating(model: Any) -> Iterator[None]:
     """Have the model in evaluation mode."""
     modules = list(model.modules()) if isinstance(model, Module) else []
     modes = [module.training for module in modules]

@@ -163,8 +163,14 @@ def _avg_pool(t: Trace, a: Given, y: Any) -> Names:
 
 @translation("adaptive_avg_pool1d", "adaptive_avg_pool2d")
 def _adaptive_avg_pool(t: Trace, a: Given, y: Any) -> Names:
-    whole = all(size == 1 for size in y.shape[2:]) and a["output_size"] in (1, (1, 1), [1, 1], (1,))
-    return t.node("GlobalAveragePool", [t.value(a["input"])]) if whole else None
+    if a["output_size"] in (1, (1, 1), [1, 1], (1,)):
+        return t.node("GlobalAveragePool", [t.value(a["input"])])
+    pairs = list(zip(a["input"].shape[2:], y.shape[2:], strict=True))
+    if not t.portable or any(size % out for size, out in pairs):
+        return None
+    kernel = [size // out for size, out in pairs]
+    return t.node(
+        "AveragePool", [t.value(a["input"])], kernel_shape=kernel, strides=kernel)
 
 
 @translation("adaptive_max_pool1d", "adaptive_max_pool2d")

@@ -91,6 +91,24 @@ def _unsqueeze(t: Trace, a: Given, y: Any) -> Names:
     return t.node("Unsqueeze", [t.value(a["input"]), t.integers([at])])
 
 
+@translation("channel_shuffle")
+def _channel_shuffle(t: Trace, a: Given, y: Any) -> Names:
+    if not t.portable or y.ndim != 4:
+        return None
+    _, c, h, w = y.shape
+    cut = t.node("Reshape", [t.value(a["input"]), t.integers([0, a["groups"], -1, h, w])])
+    turned = t.node("Transpose", [cut], perm=[0, 2, 1, 3, 4])
+    return t.node("Reshape", [turned, t.integers([0, c, h, w])])
+
+
+@translation("expand", "broadcast_to")
+def _expand(t: Trace, a: Given, y: Any) -> Names:
+    x = a["input"]
+    old = (1,) * (y.ndim - x.ndim) + x.shape
+    wanted = [1 if o == n else n for o, n in zip(old, y.shape, strict=True)]
+    return t.node("Expand", [t.value(x), t.integers(wanted)])
+
+
 @translation("cat")
 def _cat(t: Trace, a: Given, y: Any) -> Names:
     axis = rules.axis(y.ndim, a["dim"])
