@@ -31,6 +31,9 @@ BATCHES = (1, 8, 64)
 MOST_BYTES = 2**28
 """A convolution's images, weight and result together: 268 MB, so that a run takes minutes."""
 
+DENORMAL = 1e-39
+"""Scale of numbers that float32 holds as denormals: all those below 1.18e-38."""
+
 IMAGES = (64, 64, 56, 56)
 """51 MB in float32: more than the caches hold, so that main memory is what counts."""
 
@@ -93,6 +96,8 @@ def gemm_cases() -> Iterator[Case]:
             suite = "gemm" if m > 1 else "memory"  # a single row only reads the weight
             name, moved = f"{kind} {m}x{k} {k}x{n}", 4 * (m * k + k * n + m * n)
             yield Case(name, suite, kind, (m, n, k), 2 * m * n * k, moved)
+    name, size = "matmul 1024x1024 1024x1024 of denormals", 1024  # to be held against normal ones
+    yield Case(name, "gemm", "matmul", (size, size, size, DENORMAL), 2 * size**3, 12 * size**2)
 
 
 def memory_cases() -> Iterator[Case]:

@@ -136,9 +136,9 @@ class Engine:
         """The gradient of the weight."""
         return self._gradient(layer, batch, (False, True))
 
-    def matmul(self, m: int, n: int, k: int) -> Run:
+    def matmul(self, m: int, n: int, k: int, scale: float = 1.0) -> Run:
         """`functional.matmul`."""
-        a, b = Tensor(normal((m, k))), Tensor(normal((k, n), 1))
+        a, b = Tensor(normal((m, k), 0, scale)), Tensor(normal((k, n), 1))
         return _inference(lambda: F.matmul(a, b))
 
     def linear(self, m: int, n: int, k: int) -> Run:

@@ -80,9 +80,9 @@ class NumPy:
         compute = self.products.conv2d_dw
         return lambda: compute(dy, x, w.shape, layer.stride, layer.padding).transpose(0, 2, 3, 1)
 
-    def matmul(self, m: int, n: int, k: int) -> Run:
+    def matmul(self, m: int, n: int, k: int, scale: float = 1.0) -> Run:
         """The product of two matrices."""
-        a, b = normal((m, k)).astype(self.dtype), normal((k, n), 1).astype(self.dtype)
+        a, b = normal((m, k), 0, scale).astype(self.dtype), normal((k, n), 1).astype(self.dtype)
         return lambda: self.products("mk,kn->mn", a, b)
 
     def linear(self, m: int, n: int, k: int) -> Run:

@@ -89,9 +89,9 @@ class PyTorch:
         """The gradient of the weight: what autograd calls."""
         return self._gradient(layer, batch, [False, True, False])
 
-    def matmul(self, m: int, n: int, k: int) -> Run:
+    def matmul(self, m: int, n: int, k: int, scale: float = 1.0) -> Run:
         """The product of two matrices."""
-        a, b = torch.from_numpy(normal((m, k))), torch.from_numpy(normal((k, n), 1))
+        a, b = torch.from_numpy(normal((m, k), 0, scale)), torch.from_numpy(normal((k, n), 1))
         return _inference(lambda: a @ b)
 
     def linear(self, m: int, n: int, k: int) -> Run:
