@@ -14,7 +14,7 @@ from .values import Value, array, scalar
 
 ELEMENT_TYPES = {
     1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64",
-    8: "str", 9: "bool", 10: "float16", 11: "float64", 12: "uint32", 13: "uint64",
+    8: "object", 9: "bool", 10: "float16", 11: "float64", 12: "uint32", 13: "uint64",
     14: "complex64", 15: "complex128", 16: "bfloat16", 17: "float8_e4m3fn", 18: "float8_e4m3fnuz",
     19: "float8_e5m2", 20: "float8_e5m2fnuz", 21: "uint4", 22: "int4", 23: "float4_e2m1fn",
     24: "float8_e8m0fnu", 25: "uint2", 26: "int2",
@@ -27,7 +27,7 @@ def element_type(number: int) -> np.dtype[Any]:
     name = ELEMENT_TYPES.get(number)
     if name is None:
         raise UnsupportedOperatorError(f"element type {number} is not known")
-    if name == "str":
+    if name == "object":
         return np.dtype(object)
     if hasattr(np, name if name != "bool" else "bool_"):
         return np.dtype(name)
