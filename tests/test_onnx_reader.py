@@ -209,6 +209,20 @@ def test_functions_cannot_multiply_constants() -> None:
         graph_of(model)
 
 
+def test_a_huge_constant_is_not_made_while_loading() -> None:
+    """A file of a few hundred bytes asks for 2^50 elements, one way and another."""
+    large = node("ConstantOfShape", "s", "large")
+    tiled = node("Tile", "w s", "tiled")
+    wide = node("Range", "zero end one", "wide")
+    weights = {"s": np.array([2**25, 2**25]), "w": np.ones((1, 1), np.float32)}
+    weights |= {"zero": np.array(0), "end": np.array(2**50), "one": np.array(1)}
+    model = chain(large, tiled, wide, node("Relu", "x", "y"), weights=weights)
+    for name in ("large", "tiled", "wide"):
+        model.graph.output.append(helper.make_empty_tensor_value_info(name))
+    loaded = cnnfast.onnx.load(model.SerializeToString())
+    assert loaded.output_names == ["y", "large", "tiled", "wide"]
+
+
 def test_depth_is_bounded() -> None:
     graph = helper.make_graph([node("Relu", "x", "y")], "g", [], [value("y")])
     for _ in range(MAX_DEPTH + 2):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,13 @@ __all__ = ["drop_unused", "fold_constants"]
 
 LARGEST_GROWTH = 1 << 20
 """Bytes by which a folded result may exceed its inputs: an Expand is cheaper run than kept."""
+MOST_ELEMENTS = 1 << 28
+"""Of a folded result while it is computed: VGG's largest weight has 2^27."""
+_SIZED_BY_VALUES = frozenset({
+    "AffineGrid", "CenterCropPad", "Col2Im", "ConstantOfShape", "MaxUnpool", "OneHot", "Pad",
+    "Range", "Resize", "Tile", "Upsample",
+})  # fmt: skip
+"""Operators that make as much as the numbers in their inputs say."""
 
 
 def fold_constants(graph: Graph) -> Graph:
@@ -62,15 +70,18 @@ def _compute(draft: Draft, number: int, node: Node) -> None:
         return
     if node.operator.startswith(("Random", "Bernoulli", "Multinomial")):
         return
+    arrays = [draft.constants[name] for name in node.inputs if name]
+    if _may_be_huge(node.operator, arrays):
+        return
     known: dict[str, Any] = {name: wrapped(draft.constants[name]) for name in node.inputs if name}
     try:
         values = execute(node, {"": None, **known}, draft.graph.opset)
-    except ValueError:
+    except (MemoryError, ValueError):
         return  # whoever runs the graph is told
     results = [array(value) for value in values]
     if not all(isinstance(result, np.ndarray) for result in results):
         return
-    given = sum(draft.constants[name].nbytes for name in node.inputs if name)
+    given = sum(constant.nbytes for constant in arrays)
     if sum(result.nbytes for result in results) > given + LARGEST_GROWTH:
         return
     for name, result in zip(node.outputs, results, strict=True):
@@ -78,6 +89,17 @@ def _compute(draft: Draft, number: int, node: Node) -> None:
             draft.constants[name] = np.ascontiguousarray(result.view(np.ndarray)).reshape(
                 result.shape)
     draft.nodes[number] = None
+
+
+def _may_be_huge(operator: str, arrays: list[np.ndarray]) -> bool:
+    """Whether a few bytes of a file could ask for more memory than a model would."""
+    if operator in _SIZED_BY_VALUES:
+        few = [np.abs(a.astype(float)) for a in arrays if a.size <= 64 and a.dtype.kind in "iuf"]
+        return any(np.prod(np.maximum(a, 1)) > MOST_ELEMENTS for a in few)
+    try:
+        return math.prod(np.broadcast_shapes(*(a.shape for a in arrays))) > MOST_ELEMENTS
+    except ValueError:  # not an element-wise operator
+        return False
 
 
 def drop_unused(graph: Graph) -> Graph:
