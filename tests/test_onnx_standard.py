@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 import pytest
-from onnx_cases import DOCUMENT, runners
+from onnx_cases import DOCUMENT, runners, supported
 
 from cnnfast.errors import UnsupportedOperatorError
 from cnnfast.onnx.operators import OPERATORS
@@ -37,7 +37,4 @@ def test_passes_or_names_what_is_missing(name: str) -> None:
 
 def test_the_document_lists_every_operator() -> None:
     listed = re.findall(r"^\| (\S+) \| yes", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
-    known = {
-        f"{domain}.{name}" if domain else name for domain, name in OPERATORS if domain != "cnnfast"
-    }
-    assert set(listed) == known | {"Constant"}
+    assert set(listed) == supported()

@@ -3,6 +3,7 @@
 from . import (
     activation,
     arithmetic,
+    attention,
     control,
     convolution,
     creation,
@@ -19,6 +20,7 @@ from . import (
     resize,
     sampling,
     shaping,
+    spectrum,
     trigonometry,
 )
 from .registry import OPERATORS, Operator
