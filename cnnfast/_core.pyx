@@ -155,6 +155,10 @@ def empty(shape, str dtype="float32"):
 
 def empty_image(cnp.npy_intp n, cnp.npy_intp c, cnp.npy_intp h, cnp.npy_intp w):
     """Return an uninitialised float32 image tensor: logical (n, c, h, w), stored NHWC with a pitch."""
+    cdef cnp.ndarray given = _recording.destination if is_recording() else None
+    if given is not None and (<object>given).shape == (n, c, h, w):
+        _recording.destination = None
+        return given
     cdef cnp.npy_intp pitch = cnf_pitch(c)
     cdef cnp.npy_intp *shape = [n, c, h, w]
     cdef cnp.npy_intp *strides = [h * w * pitch * 4, 4, w * pitch * 4, pitch * 4]
@@ -281,6 +285,8 @@ cdef class Recording:
     `replay` repeats the list on the same arrays. The recording keeps every array alive. It belongs
     to one instruction set, since weights are packed for it.
 
+    `destination`, unless None, is what the next `empty_image` of its shape returns, once.
+
     With `unknown`, a subclass of ndarray, it records without computing: inside, arrays are made of
     that class, and what reads an array that was named to `add_unknown`, or anything that follows
     from it, is appended but not run. `cnnfast.compile` makes a `Plan` of such a recording.
@@ -303,6 +309,7 @@ cdef class Recording:
     cdef list kept
     cdef dict dependent
     cdef type unknown
+    cdef public cnp.ndarray destination
     cdef unsigned long owner
     cdef str isa
 

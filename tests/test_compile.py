@@ -215,3 +215,44 @@ def test_bad_arguments() -> None:
         cnnfast.compile(nn.ReLU())
     with pytest.raises(ValueError, match="precision"):
         cnnfast.compile(nn.ReLU(), X, precision="float16")
+
+
+# ---- concatenation without copies ----------------------------------------------------------
+
+
+def chain(x: Tensor) -> Tensor:
+    """Three layers of a DenseNet: each reads all that came before."""
+    found = [F.conv2d(x, K[0], padding=1)]
+    for weight in K[1:]:
+        found.append(F.relu(F.conv2d(F.cat(found, 1), weight, padding=1)))
+    return F.cat(found, 1)
+
+
+K = [Tensor(uniform(4, channels, 3, 3)) for channels in (3, 4, 8)]
+PAIR, FIRST = Tensor(uniform(4, 3, 1, 1)), Tensor(uniform(3, 2, 1, 1))
+JOINS: dict[str, tuple[Any, int]] = {
+    "branches": (lambda x: F.cat([F.conv2d(x, PAIR), F.relu(x), F.max_pool2d(x, 1)], 1), 0),
+    "dense": (chain, 0),
+    "nested": (lambda x: F.cat([F.cat([F.relu(x), F.neg(x)], 1), F.exp(x)], 1), 0),
+    "what all read": (lambda x: F.cat([x, F.relu(x)], 1), 0),
+    "one value twice": (lambda x: F.cat([(y := F.relu(x)), y], 1), 2),
+    "in two": (lambda x: F.cat([F.cat([(y := F.relu(x)), F.exp(x)], 1), F.neg(x), y], 1), 1),
+    "a view": (lambda x: F.cat([F.relu(x)[:, 1:], F.neg(x)], 1), 1),
+    "read before": (lambda x: F.cat([(y := F.relu(x)), F.neg(y)], 1) * 2.0, 0),
+    "along the width": (lambda x: F.cat([F.relu(x), F.neg(x)], 3), 2),
+}
+
+
+@pytest.mark.parametrize("name", JOINS)
+def test_concatenation_by_channel_copies_only_what_it_must(name: str, isa: str) -> None:
+    function, copies = JOINS[name]
+
+    def model(x: Tensor) -> Tensor:
+        return F.neg(function(F.conv2d(x, FIRST)))  # what a convolution makes is an image
+
+    compiled = cnnfast.compile(model, uniform(1, 2, 6, 5))
+    for batch in (1, 2):
+        x = uniform(batch, 2, 6, 5)
+        close(compiled(x), eager(model, x))
+    labels = [compiled.graph.nodes[i].operator for i in compiled._latest.labels[:-1]]
+    assert labels.count("Concat") == copies

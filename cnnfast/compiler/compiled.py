@@ -98,7 +98,10 @@ class CompiledModel:
         self._lock = threading.Lock()
         self._latest: Program | None = None
         # Text, sequences and numbers of 8 bits with an exponent are the operators' business alone.
-        self._planned = all(kind in np.sctypeDict for kind, _ in self.graph.inputs.values())
+        self._planned = all(
+            kind in np.sctypeDict and np.dtype(kind).kind in "fiub"
+            for kind, _ in self.graph.inputs.values()
+        )
 
     # ---- running -------------------------------------------------------------------------------
 

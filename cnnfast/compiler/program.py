@@ -19,6 +19,7 @@ from ..graph import Graph, Node
 from ..onnx.interpreter import evaluate, execute
 from ..onnx.operators.values import Value, array, on_host_read, wrapped
 from ..tensor import Tensor
+from .concat import Places, is_same
 from .plan import Signature, dense_outputs, live_calls, plan_of, recording_lock
 from .unknown import DataDependent, Unknown, refuse, unknown
 
@@ -78,8 +79,12 @@ def _reads(node: Node) -> set[str]:
 class _Walk:
     """Records the nodes of a graph in order."""
 
-    def __init__(self, graph: Graph, constants: Mapping[str, Value], inputs: Signature) -> None:
+    def __init__(
+        self, graph: Graph, constants: Mapping[str, Value], inputs: Signature,
+        places: Places | None = None,
+    ) -> None:
         self.graph = graph
+        self.places = places
         self.recording = _core.Recording(Unknown)
         self.arrays = [unknown(shape, dtype) for shape, dtype in inputs]
         self.known: dict[str, Value] = {"": None, **constants}
@@ -115,7 +120,7 @@ class _Walk:
         try:
             if any(self.is_unknown(self.known[name]) for name in names):
                 with self.recording:
-                    results = execute(node, self.known, self.graph.opset)
+                    results = self._execute(node)
                 if node.operator not in _OF_SHAPES and not all(map(self.is_unknown, results)):
                     refuse(node.operator)
                 if any(isinstance(result, list) for result in results):
@@ -127,6 +132,30 @@ class _Walk:
             return False
         self.known.update(zip(node.outputs, results, strict=True))
         return True
+
+    def _execute(self, node: Node) -> list[Value]:
+        """Record a node, so that its result stands in its place where it has one."""
+        if self.places is None:
+            return execute(node, self.known, self.graph.opset)
+        if node.operator == "Concat":
+            joined = self.places.join(node, [self.known[name].array for name in node.inputs])
+            if joined is not None:
+                return [Tensor.wrap(joined)]
+        before, place = len(self.recording), self.places.destination(node)
+        self.recording.destination = place
+        results = execute(node, self.known, self.graph.opset)
+        self.recording.destination = None
+        if place is None or is_same(results[0].array, place):
+            return results
+        self.recording.truncate(before)  # a view, or something else took the place
+        return execute(node, self.known, self.graph.opset)
+
+    def images(self) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of all recorded images, by name."""
+        return {
+            name: value.shape for name, value in self.known.items()
+            if isinstance(value, Tensor) and value.ndim == 4 and self.is_unknown(value)
+        }
 
     def is_unknown(self, value: Value) -> bool:
         """Whether a value depends on the inputs' values."""
@@ -189,6 +218,10 @@ def make_program(
     walk = _Walk(graph, constants, inputs)
     with recording_lock, no_grad():
         walk.run()
+        places = Places(graph, walk.images())
+        if places:
+            walk = _Walk(graph, constants, inputs, places)
+            walk.run()
         try:
             names, outputs = walk.leaving()
         except DataDependent:  # an output of whole numbers that is no array of its own
