@@ -13,6 +13,7 @@ from cnnfast.compiler.passes import PASSES, optimize
 from cnnfast.compiler.passes.activations import recognize_activations
 from cnnfast.compiler.passes.constants import drop_unused, fold_constants
 from cnnfast.compiler.passes.convolutions import fold_pads, fold_scales, fuse_convolutions
+from cnnfast.compiler.passes.factors import fold_factors, fuse_affine
 from cnnfast.compiler.passes.linear import fold_flatten, fuse_linear
 from cnnfast.graph import Graph, Node
 from cnnfast.onnx.interpreter import run
@@ -191,6 +192,41 @@ def test_fold_scales(text: str, wanted: str) -> None:
 def test_fuse_convolutions(text: str, wanted: str) -> None:
     attributes = {**SAME, "group": 4} if "deep" in text else SAME
     check(fuse_convolutions, graph(text, c=attributes, d=SAME, y={}), wanted)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("k=Mul(x,3) y=Conv(k,w)", "Conv"),
+        ("k=Mul(channels,x) y=Conv(k,w,b)", "Conv"),
+        ("k=Mul(x,channels) a=Add(k,channels) y=Conv(a,w,b)", "Conv"),
+        ("a=Add(x,3) k=Mul(a,channels) y=Conv(k,deep)", "Conv"),
+        ("k=Mul(x,channels) a=Add(3,k) padded=Conv(a,w)", "Add Conv"),
+        ("k=Mul(x,channels) a=Add(3,k) padded=Conv(a,deep,b)", "Add Conv"),
+        ("a=Add(x,3) padded=Conv(a,w)", "Add Conv"),
+        ("k=Mul(x,0) a=Add(k,3) padded=Conv(a,w)", "Mul Add Conv"),
+        ("k=Mul(x,channels) c=Conv(k,w) y=Add(c,k)", "Mul Conv Add"),
+        ("k=Mul(x,x) y=Conv(k,w)", "Mul Conv"),
+    ],
+)
+def test_fold_factors(text: str, wanted: str) -> None:
+    group = {"group": 4} if "deep" in text else {}
+    padded = {"pads": [1, 1, 1, 1], **group}
+    same = {"pads": [1, 1, 1, 1]}
+    check(fold_factors, graph(text, c=same, padded=padded, y={} if "c=" in text else group), wanted)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("k=Mul(x,3) y=Add(k,6)", "Affine"),
+        ("k=Mul(3,x) y=Add(6,k)", "Affine"),
+        ("k=Mul(x,channels) y=Add(k,6)", "Mul Add"),
+        ("k=Mul(x,3) a=Add(k,6) y=Add(a,k)", "Mul Add Add"),
+    ],
+)
+def test_fuse_affine(text: str, wanted: str) -> None:
+    check(fuse_affine, graph(text), wanted)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from ..onnx.operators.windows import output_size, sides
 from ..tensor import Tensor
 from .vocabulary import FUNCTION_DOMAIN
 
-__all__ = ["FlattenChannelsLast", "Function", "FusedConv", "FusedLinear"]
+__all__ = ["Affine", "FlattenChannelsLast", "Function", "FusedConv", "FusedLinear"]
 
 
 @operator(FUNCTION_DOMAIN)
@@ -83,6 +83,12 @@ def FusedLinear(
     rows = x.reshape((math.prod(x.shape[:-1]), x.shape[-1], 1, 1))
     y = fused_conv2d(rows, w, b, activation=activation, alpha=alpha, beta=beta)
     return y.reshape((*x.shape[:-1], w.shape[0]))
+
+
+@operator(FUNCTION_DOMAIN)
+def Affine(x: Value, *, alpha: float, beta: float) -> Tensor:
+    """alpha * x + beta."""
+    return apply_unary("affine", x, alpha, beta)
 
 
 @operator(FUNCTION_DOMAIN)

@@ -12,6 +12,7 @@ from ...graph import Graph
 from .activations import recognize_activations
 from .constants import drop_unused, fold_constants
 from .convolutions import fold_pads, fold_scales, fuse_convolutions
+from .factors import fold_factors, fuse_affine
 from .linear import fold_flatten, fuse_linear
 
 __all__ = ["PASSES", "optimize"]
@@ -21,8 +22,10 @@ PASSES: list[Callable[[Graph], Graph]] = [
     recognize_activations,
     fold_pads,
     fold_scales,
+    fold_factors,
     fuse_linear,
     fuse_convolutions,
+    fuse_affine,
     fold_flatten,
     drop_unused,
 ]

@@ -12,7 +12,7 @@ from ..vocabulary import FUNCTION_DOMAIN
 from .activations import activation_of
 from .rewriting import Draft
 
-__all__ = ["fold_pads", "fold_scales", "fuse_convolutions"]
+__all__ = ["fold_pads", "fold_scales", "fuse_convolutions", "per_channel"]
 
 
 def _has_pads(node: Node) -> bool:
@@ -95,7 +95,7 @@ def _affine(draft: Draft, node: Node, source: Node) -> tuple[np.ndarray, np.ndar
     if other is None or node.inputs[0] == node.inputs[1] or not (
             first or node.operator in ("Add", "Mul")) or "axis" in node.attributes:
         return None
-    vector = _per_channel(other, channels, weight.ndim)
+    vector = per_channel(other, channels, weight.ndim)
     if vector is None:
         return None
     ones, zeros = np.ones(channels), np.zeros(channels)
@@ -105,7 +105,7 @@ def _affine(draft: Draft, node: Node, source: Node) -> tuple[np.ndarray, np.ndar
     }[node.operator]
 
 
-def _per_channel(array: np.ndarray, channels: int, rank: int) -> np.ndarray | None:
+def per_channel(array: np.ndarray, channels: int, rank: int) -> np.ndarray | None:
     """Return one number a channel where `array` broadcasts to images of `rank` axes so."""
     if array.size == 1 and array.ndim <= rank:
         return np.full(channels, float(array.reshape(-1)[0]))
