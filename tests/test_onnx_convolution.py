@@ -116,6 +116,20 @@ def test_float64_is_computed_in_float64(operator: str) -> None:
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("operator", ["Conv", "ConvTranspose", "MaxPool", "AveragePool"])
+def test_float16_is_computed_in_float32_and_rounded(operator: str) -> None:
+    kw = {"kernel_shape": [3, 3]} if "Pool" in operator else {}
+    wide = [values(1, 2, 6, 5)] if kw else [values(1, 2, 6, 5), values(2, 2, 3, 3)]
+    halves = [array.astype(np.float16) for array in wide]
+    again = [array.astype(np.float32) for array in halves]
+    narrow = onnx_models.node_model(operator, halves, **kw)
+    y = cnnfast.onnx.load(narrow.SerializeToString())(*halves)
+    model = onnx_models.node_model(operator, again, **kw)
+    expected = onnx_models.runtime(model, onnx_models.feeds_of(again))[0]
+    assert y.dtype == np.float16
+    np.testing.assert_allclose(y, expected, rtol=1e-3, atol=1e-3)
+
+
 def test_a_kernel_that_does_not_fit_is_named() -> None:
     model = onnx_models.node_model("Conv", [values(1, 1, 2, 2), values(1, 1, 3, 3)])
     with pytest.raises(ValueError, match=r"Conv \(o0\).*more than the padded input"):

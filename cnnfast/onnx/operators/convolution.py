@@ -13,7 +13,7 @@ import numpy as np
 
 from ... import functional as F
 from ...tensor import Tensor
-from .elementwise import narrow_float
+from .elementwise import in_float32
 from .registry import operator
 from .values import Value, array, is_tensor
 from .windows import Sides, sides, sliding
@@ -27,6 +27,7 @@ def _image(x: Value, axis: int = 2) -> Value:
 
 
 @operator()
+@in_float32
 def Conv(
     x: Value, w: Value, b: Value = None,
     *, auto_pad: str = "NOTSET", dilations: Ints | None = None, group: int = 1,
@@ -92,9 +93,6 @@ def convolve(
     """Return the convolution of arrays (N, C, *sizes) and (O, C / group, *kernel), any type."""
     if x.shape[1] != w.shape[1] * group or w.shape[0] % group:
         raise ValueError(f"{x.shape} and {w.shape} do not fit with group {group}")
-    kind = x.dtype
-    if narrow_float(kind):
-        x, w = x.astype(np.float32), w.astype(np.float32)
     seen = sliding(x, w.shape[2:], strides, dilations, padding, pad_value)
     n, outputs = w.ndim - 2, seen.shape[2 : w.ndim]
     windows = seen.reshape(x.shape[0], group, w.shape[1], *seen.shape[2:])
@@ -106,7 +104,7 @@ def convolve(
     y = np.moveaxis(np.concatenate(parts, -1), -1, 1).reshape(x.shape[0], w.shape[0], *outputs)
     if b is not None:
         y = y + b.reshape(-1, *[1] * n).astype(y.dtype)
-    return y.astype(kind, copy=False)
+    return y.astype(x.dtype, copy=False)
 
 
 # ---- the transpose -------------------------------------------------------------------------
@@ -134,6 +132,7 @@ def _transposed_sides(
 
 
 @operator()
+@in_float32
 def ConvTranspose(
     x: Value, w: Value, b: Value = None,
     *, auto_pad: str = "NOTSET", dilations: Ints | None = None, group: int = 1,
@@ -215,9 +214,6 @@ def _spread(
     dilations: Ints, group: int,
 ) -> np.ndarray:
     """Return the transposed convolution of arrays of any type, tap by tap."""
-    kind = x.dtype
-    if narrow_float(kind):
-        x, w = x.astype(np.float32), w.astype(np.float32)
     full = [(size - 1) * s + d * (k - 1) + 1 + e for size, s, d, k, e in zip(
         x.shape[2:], strides, dilations, w.shape[2:], extra, strict=True)]
     y = np.zeros((x.shape[0], group, w.shape[1], *full), x.dtype)
@@ -232,4 +228,4 @@ def _spread(
     kept = tuple(slice(before, size - after) for (before, after), size in zip(
         cut, full, strict=True))
     y = y[(slice(None), slice(None), *kept)]
-    return (y if b is None else y + b.reshape(-1, *[1] * len(full))).astype(kind)
+    return (y if b is None else y + b.reshape(-1, *[1] * len(full))).astype(x.dtype)

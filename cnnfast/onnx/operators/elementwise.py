@@ -5,14 +5,18 @@ Also the broadcasting of opsets before 7, which named an axis.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from ...tensor import Tensor
 from .values import Value, array, is_tensor
 
-__all__ = ["binary", "float_kind", "lined_up", "narrow_float", "unary", "variadic"]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+__all__ = ["binary", "float_kind", "in_float32", "lined_up", "narrow_float", "unary", "variadic"]
 
 
 def float_kind(dtype: np.dtype[Any]) -> bool:
@@ -33,6 +37,31 @@ def unary(
         return engine(x)
     wide = x.astype(np.float32) if narrow_float(x.dtype) else x
     return np.asarray(numbers(wide)).astype(x.dtype, copy=False)
+
+
+def in_float32(function: Function) -> Function:
+    """Let the engine compute on narrower floats, too: in float32, results rounded back."""
+
+    @functools.wraps(function)
+    def compute(*inputs: Value, **attributes: Any) -> Any:
+        first = inputs[0]
+        if is_tensor(first) or not narrow_float(first.dtype):
+            return function(*inputs, **attributes)
+        wide = [
+            Tensor.wrap(x.astype(np.float32))
+            if isinstance(x, np.ndarray) and narrow_float(x.dtype) else x for x in inputs
+        ]
+        results = function(*wide, **attributes)
+        if isinstance(results, tuple):
+            return tuple(_rounded(result, first.dtype) for result in results)
+        return _rounded(results, first.dtype)
+
+    return compute  # type: ignore[return-value]
+
+
+def _rounded(result: Value, dtype: np.dtype[Any]) -> Value:
+    """Return a float32 result in a narrower type, any other as it is."""
+    return array(result).astype(dtype) if result.dtype == np.float32 else result
 
 
 def lined_up(a: Value, b: Value, axis: int | None) -> Value:

@@ -8,19 +8,17 @@ from typing import Any
 import numpy as np
 
 from ... import functional as F
-from .elementwise import lined_up, narrow_float
+from .elementwise import in_float32, lined_up, narrow_float
 from .registry import operator
 from .values import Value, array, is_tensor
 
 
+@in_float32
 def product(a: Value, b: Value) -> Value:
-    """Return a @ b with NumPy's rules: the engine's on float32, in float32 for narrower floats."""
+    """Return a @ b with NumPy's rules: the engine's on floats of up to 32 bits, else NumPy's."""
     if is_tensor(a) and is_tensor(b):
         return F.matmul(a, b)
-    a, b = array(a), array(b)
-    if narrow_float(a.dtype):
-        return (a.astype(np.float32) @ b.astype(np.float32)).astype(a.dtype)
-    return a @ b
+    return array(a) @ array(b)
 
 
 @operator()
@@ -29,6 +27,7 @@ def MatMul(a: Value, b: Value) -> Value:
 
 
 @operator()
+@in_float32
 def Gemm(
     a: Value, b: Value, c: Value = None,
     *, alpha: float = 1.0, beta: float = 1.0, transA: int = 0, transB: int = 0,

@@ -10,7 +10,7 @@ import numpy as np
 
 from ... import functional as F
 from ...errors import UnsupportedOperatorError
-from .elementwise import narrow_float
+from .elementwise import in_float32, narrow_float
 from .registry import operator
 from .values import Value, array, is_tensor
 
@@ -23,6 +23,7 @@ def _per_channel(vector: Any, ndim: int) -> Any:
 
 
 @operator()
+@in_float32
 def BatchNormalization(
     x: Value, scale: Value, bias: Value, mean: Value, var: Value,
     *, epsilon: float = 1e-5, momentum: float = 0.9, spatial: int = 1, training_mode: int = 0,
@@ -62,6 +63,7 @@ def _by_batch(operands: list[Any], epsilon: float, momentum: float) -> tuple[Any
 
 
 @operator()
+@in_float32
 def InstanceNormalization(
     x: Value, scale: Value, bias: Value, *, epsilon: float = 1e-5
 ) -> Value:
@@ -94,6 +96,8 @@ def _by_groups(x: Value, groups: int, scale: Value, bias: Value, epsilon: float)
         flat = x if x.ndim <= 4 else x.reshape((*x.shape[:2], -1))
         if math.prod(flat.shape[1:]) > groups:  # a group of one value is left to NumPy
             return F.group_norm(flat, groups, scale, bias, epsilon).reshape(x.shape)
+    if 0 in x.shape:
+        return x
     x, scale, bias = array(x), array(scale), array(bias)
     cut = x.reshape(x.shape[0], groups, -1).astype(np.float64)
     mean, var = cut.mean(2, keepdims=True), cut.var(2, keepdims=True)

@@ -16,7 +16,7 @@ from ... import taps
 from ...functional.pooling import max_of_windows
 from ...functional.resample import resample, to_image
 from ...tensor import Tensor
-from .elementwise import narrow_float
+from .elementwise import in_float32
 from .registry import operator
 from .values import Value, array, is_tensor
 from .windows import output_size, sides, sliding
@@ -98,6 +98,7 @@ def _fits(a: Geometry) -> bool:
 
 
 @operator()
+@in_float32
 def MaxPool(
     x: Value,
     *, kernel_shape: Ints, auto_pad: str = "NOTSET", ceil_mode: int = 0,
@@ -164,6 +165,7 @@ def MaxUnpool(
 
 
 @operator()
+@in_float32
 def AveragePool(
     x: Value,
     *, kernel_shape: Ints, auto_pad: str = "NOTSET", ceil_mode: int = 0,
@@ -174,8 +176,7 @@ def AveragePool(
     if is_tensor(x):
         counted = bool(count_include_pad)
         return _pooled(x, axes, lambda x, rows, cols: _sum2d(x, rows, cols, counted, None))
-    wide = x.astype(np.float32) if narrow_float(x.dtype) else x
-    ones = np.ones((1, 1, *x.shape[2:]), wide.dtype)
+    ones = np.ones((1, 1, *x.shape[2:]), x.dtype)
     if count_include_pad:
         sides_of = [(0, 0), (0, 0), *(a.side for a in axes)]
         ones = np.pad(ones, sides_of, constant_values=1)
@@ -183,7 +184,7 @@ def AveragePool(
         count = _windows(ones, inner, 0).sum(-1)
     else:
         count = _windows(ones, axes, 0).sum(-1)
-    return (_windows(wide, axes, 0).sum(-1) / count).astype(x.dtype)
+    return (_windows(x, axes, 0).sum(-1) / count).astype(x.dtype)
 
 
 def _sum2d(
@@ -200,6 +201,7 @@ def _sum2d(
 
 
 @operator()
+@in_float32
 def LpPool(
     x: Value,
     *, kernel_shape: Ints, auto_pad: str = "NOTSET", ceil_mode: int = 0,
@@ -219,6 +221,7 @@ def LpPool(
 
 
 @operator()
+@in_float32
 def GlobalAveragePool(x: Value) -> Value:
     axes = tuple(range(2, x.ndim))
     if not is_tensor(x):
