@@ -256,3 +256,32 @@ def test_concatenation_by_channel_copies_only_what_it_must(name: str, isa: str) 
         close(compiled(x), eager(model, x))
     labels = [compiled.graph.nodes[i].operator for i in compiled._latest.labels[:-1]]
     assert labels.count("Concat") == copies
+
+
+# ---- raw images ----------------------------------------------------------------------------
+
+PHOTO = np.random.default_rng(0).integers(0, 256, (2, 12, 10, 3), np.uint8)
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@pytest.mark.parametrize(("mean", "std"), [(MEAN, STD), (0.5, 0.25), (0, 1)])
+@pytest.mark.parametrize("padding", [0, 1])
+def test_normalize_takes_images_as_they_come(mean: Any, std: Any, padding: int) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 5, 3, padding=padding), nn.ReLU()).eval()
+    compiled = cnnfast.compile(model, uniform(1, 3, 12, 10), normalize=(mean, std))
+    assert compiled.graph.inputs == {"image": ("uint8", ("batch", None, None, 3))}
+    pixels = (PHOTO / np.float32(255) - np.float32(mean)) / np.float32(std)
+    close(compiled(PHOTO), eager(model, pixels.transpose(0, 3, 1, 2).copy()))
+    operators = [node.operator for node in compiled.graph.nodes]
+    assert operators == ["Transpose", "Cast", *["Add"] * padding, "FusedConv"]
+    with pytest.raises(TypeError, match="expected uint8"):
+        compiled(pixels)
+
+
+@pytest.mark.parametrize(
+    "normalize", [((0.5, 0.5), 1), (0, (1, 1, 0)), (0, 0)])
+def test_numbers_that_do_not_fit_the_channels_are_named(normalize: tuple[Any, Any]) -> None:
+    with pytest.raises(ValueError, match="one number or 3, and no std of 0"):
+        cnnfast.compile(nn.Conv2d(3, 4, 1), uniform(1, 3, 8, 8), normalize=normalize)
+    with pytest.raises(ValueError, match="one image input"):
+        cnnfast.compile(nn.Linear(3, 4), uniform(1, 3), normalize=(0, 1))

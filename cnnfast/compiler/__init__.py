@@ -13,6 +13,7 @@ from typing import Any
 from ..graph import Graph
 from ..onnx.interpreter import check_operators
 from .compiled import CompiledModel
+from .images import with_image_input
 from .passes import optimize
 from .plan import make_plan
 from .profile import Profile
@@ -23,7 +24,8 @@ __all__ = ["CompiledModel", "DataDependent", "Profile", "compile", "make_plan", 
 
 
 def compile(
-    model: Any, example: Any = None, precision: str = "float32", threads: int | None = None
+    model: Any, example: Any = None, precision: str = "float32", threads: int | None = None,
+    *, normalize: tuple[Any, Any] | None = None,
 ) -> CompiledModel:
     """Return `model` as one object for inference that loads and runs fast.
 
@@ -39,6 +41,9 @@ def compile(
         ``"float32"``.
     threads : int, optional
         A call uses at most so many threads; by default `cnnfast.get_num_threads()`.
+    normalize : (mean, std), optional
+        The compiled model then takes images as they come, uint8 (N, H, W, C), and computes
+        ``(x / 255 - mean) / std`` itself; each is one number or one a channel.
 
     Returns
     -------
@@ -66,7 +71,9 @@ def compile(
     if isinstance(model, (str, os.PathLike)):
         model = _read(Path(model))
     if isinstance(model, CompiledModel):
-        return model if threads is None else CompiledModel(model.graph, threads)
+        if threads is None and normalize is None:
+            return model
+        model = model.graph
     if isinstance(model, Graph):
         graph = model
     else:
@@ -74,7 +81,10 @@ def compile(
             raise TypeError("compile: a model needs an example of its input, like an array")
         graph = trace(model, example if isinstance(example, tuple) else (example,))
     check_operators(graph)
-    return CompiledModel(_with_own_weights(optimize(graph), graph), threads)
+    source = graph
+    if normalize is not None:
+        graph = with_image_input(graph, *normalize)
+    return CompiledModel(_with_own_weights(optimize(graph), source), threads)
 
 
 def _read(path: Path) -> Any:
