@@ -38,7 +38,7 @@ cnf_status cnf_conv2d_pack_forward(float *packed, const float *w, const cnf_conv
         cnf_winograd_pack(packed, w, d, 0);
         return CNF_OK;
     }
-    cnf_grid g = cnf_grid_forward(d);
+    const cnf_grid g = cnf_grid_forward(d);
     const int64_t taps = d->kh * d->kw;
     const cnf_weight_order order = {
         .group = g.columns * g.channels * taps,
@@ -48,6 +48,7 @@ cnf_status cnf_conv2d_pack_forward(float *packed, const float *w, const cnf_conv
         .tap_col = 1,
         .taps = taps,
     };
-    cnf_grid_pack(packed, w, &g, &order);
+    const cnf_packing packing = {g, order, packed};
+    cnf_grids_pack(&packing, 1, w);
     return CNF_OK;
 }

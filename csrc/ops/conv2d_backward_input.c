@@ -9,6 +9,9 @@
 #include "ops.h"
 #include "winograd.h"
 
+/* Phases whose weights are read once for all: those of a stride of 2. */
+#define PHASES_TOGETHER 4
+
 static int64_t greatest_common_divisor(int64_t a, int64_t b)
 {
     while (b) {
@@ -101,11 +104,17 @@ cnf_status cnf_conv2d_pack_backward(float *packed, const float *w, const cnf_con
         cnf_winograd_pack(packed, w, d, 1);
         return CNF_OK;
     }
+    cnf_packing phases[PHASES_TOGETHER];
+    int64_t count = 0;
     for (int64_t phase = 0; phase < d->stride_h * d->stride_w; phase++) {
-        cnf_weight_order order;
-        cnf_grid g = phase_grid(d, phase / d->stride_w, phase % d->stride_w, &order);
-        cnf_grid_pack(packed, w, &g, &order);
-        packed += cnf_grid_packed_size(&g);
+        cnf_packing *p = &phases[count++];
+        p->grid = phase_grid(d, phase / d->stride_w, phase % d->stride_w, &p->order);
+        p->packed = packed;
+        packed += cnf_grid_packed_size(&p->grid);
+        if (count == PHASES_TOGETHER || phase + 1 == d->stride_h * d->stride_w) {
+            cnf_grids_pack(phases, count, w);
+            count = 0;
+        }
     }
     return CNF_OK;
 }

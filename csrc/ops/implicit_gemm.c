@@ -20,6 +20,12 @@
 #define BLOCK_FLOATS (32 * 1024)
 #define TASK_PIXELS 336
 #define TASK_COLUMNS 256
+/* With so many tasks a thread one of them more or less hardly shows. */
+#define MANY_TASKS 16
+/* Cycles of makespan(), and the gain that is worth another cut. */
+#define PANEL_CYCLES 6.0
+#define PIXEL_CYCLES 10.0
+#define WORTH_CUTTING 0.98
 /* Tasks of no more pixels fetch their weights ahead: 512x7x7 from memory, 0.70 -> 0.81 of the peak. */
 #define FETCHING_PIXELS 64
 /* Pixels fetched ahead of the one that is copied. */
@@ -210,16 +216,69 @@ static int64_t most_segments(const cnf_grid *g, const cnf_blocking *b)
     return g->h.taps * g->w.taps + b->depth_blocks + 1;
 }
 
+/* Cut the pixels of one axis into `parts`: images, else rows, else columns. */
+static void cut_pixels(const cnf_grid *g, cnf_blocking *b, int64_t parts)
+{
+    if (b->images > 1 || (b->rows == g->h.outputs && b->cols == g->w.outputs && g->n > 1)) {
+        b->images = cnf_max(1, cnf_ceil_div(g->n, parts));
+        b->image_blocks = cnf_ceil_div(g->n, b->images);
+    } else if (g->h.outputs > 1) {
+        b->rows = cnf_ceil_div(g->h.outputs, parts);
+        b->row_blocks = cnf_ceil_div(g->h.outputs, b->rows);
+    } else {
+        b->cols = cnf_ceil_div(g->w.outputs, parts);
+        b->col_blocks = cnf_ceil_div(g->w.outputs, b->cols);
+    }
+}
+
+static void cut_columns(const cnf_grid *g, cnf_blocking *b, int64_t parts)
+{
+    b->columns_per_block = cnf_max(1, cnf_ceil_div(panels(g), parts)) * cnf_kernel->panel;
+    b->column_blocks = cnf_ceil_div(g->columns, b->columns_per_block); /* 0: nothing to compute */
+}
+
+static int64_t tasks_of(const cnf_grid *g, const cnf_blocking *b)
+{
+    return b->image_blocks * b->row_blocks * b->col_blocks * b->column_blocks * g->groups;
+}
+
+/* Cycles until the last thread is done, of each unit of depth: a micro-tile multiplies for as many
+ * cycles as it has rows, a panel comes from L2 or L3 once a task, and so does a source pixel. */
+static double makespan(const cnf_grid *g, const cnf_blocking *b)
+{
+    const double tiles = (double)cnf_ceil_div(b->images * b->rows * b->cols, cnf_kernel->tile_rows);
+    const double in_panel = tiles * (double)cnf_kernel->tile_rows + PANEL_CYCLES;
+    const double source = (double)(b->images * span(&g->h, b->rows) * span(&g->w, b->cols)) /
+                          (double)(g->h.taps * g->w.taps + 1);
+    const double task = (double)(b->columns_per_block / cnf_kernel->panel) * in_panel +
+                        PIXEL_CYCLES * source;
+    return (double)cnf_ceil_div(tasks_of(g, b), cnf_threads()) * task;
+}
+
+/* Where there are few tasks, cut them so that the threads end together. The columns are cut freely,
+ * and the pixels too unless sums are taken a block of them: the cut must not show in those. */
 static void block_grid(const cnf_grid *g, cnf_blocking *b)
 {
     cnf_block_pixels(g, b, TASK_PIXELS, 0);
-    int64_t pixel_tasks = b->image_blocks * b->row_blocks * b->col_blocks * g->groups;
-    int64_t blocks = cnf_ceil_div(g->columns, TASK_COLUMNS);
-    /* Few pixels: cut the columns further, so that every thread has several tasks. */
-    blocks = cnf_max(blocks, cnf_ceil_div(4 * cnf_threads(), cnf_max(1, pixel_tasks)));
-    blocks = cnf_max(1, cnf_min(blocks, panels(g)));
-    b->columns_per_block = cnf_max(1, cnf_ceil_div(panels(g), blocks)) * cnf_kernel->panel;
-    b->column_blocks = cnf_ceil_div(g->columns, b->columns_per_block); /* 0: nothing to compute */
+    const int64_t column_parts = cnf_max(1, cnf_ceil_div(g->columns, TASK_COLUMNS));
+    cut_columns(g, b, column_parts);
+    const int64_t tasks = tasks_of(g, b);
+    if (tasks == 0 || tasks >= MANY_TASKS * cnf_threads() || cnf_threads() == 1)
+        return;
+    const int fixed = g->epilogue && g->epilogue->sums;
+    const int64_t parts = cnf_max(b->image_blocks, cnf_max(b->row_blocks, b->col_blocks));
+    cnf_blocking best = *b;
+    for (int64_t p = parts; p <= (fixed ? parts : parts + 2 * cnf_threads()); p++) {
+        cnf_blocking tried = *b;
+        if (p > parts)
+            cut_pixels(g, &tried, p);
+        for (int64_t q = column_parts; q <= column_parts + 2 * cnf_threads(); q++) {
+            cut_columns(g, &tried, q);
+            if (makespan(g, &tried) < WORTH_CUTTING * makespan(g, &best))
+                best = tried;
+        }
+    }
+    *b = best;
 }
 
 /* Scratch: partial sums a pixel block; the segments of a full and of the last channel block; a
@@ -446,79 +505,113 @@ void cnf_grid_run(const cnf_grid *g, void *scratch)
         cnf_sums_join(g->sums, s.sums, pixel_blocks(&b), g->groups * g->columns);
 }
 
+/* ---- packing ----------------------------------------------------------------------------- */
+
+/* Kernels of which a grid takes some taps pass through a buffer of so many, or go tap by tap. */
+#define MOST_TAPS 64
+/* Channels whose kernels are fetched ahead: 72 lines of 3x3 kernels are on their way at a time,
+ * and packing runs at the memory's speed (0.24 ms instead of 1.07 for 512x256x3x3). */
+#define CHANNELS_AHEAD 4
+
 typedef struct {
-    float *packed;
+    const cnf_packing *grids;
+    int64_t count;
     const float *w;
-    const cnf_grid *g;
-    const cnf_weight_order *order;
-    int64_t channels_per_block;
 } pack_job;
 
-/* Kernels whose taps a stride leaves out pass through a buffer of so many taps, or tap by tap. */
-#define MOST_TAPS 64
+/* Channels of a block as cnf_block_pixels cuts them, which orders the depth. */
+static int64_t block_channels(const cnf_grid *g)
+{
+    return g->h.taps * g->w.taps > 1 ? CHANNEL_BLOCK : DEPTH_BLOCK;
+}
 
-/* The weights of one channel, to[tap][columns], where taps are `next` floats apart. */
-static void pack_channel(const pack_job *job, float *to, int64_t next, const float *from,
+/* Where the taps of a channel go: tap t to at[t * next]. */
+typedef struct {
+    float *at;
+    int64_t next;
+} tap_places;
+
+static tap_places places_of(const cnf_packing *p, int64_t group, int64_t j, int64_t channel)
+{
+    const cnf_grid *g = &p->grid;
+    const int64_t panel = cnf_kernel->panel, most = block_channels(g);
+    const int64_t first = channel / most * most, channels = cnf_min(most, g->channels - first);
+    const int64_t row = first * g->h.taps * g->w.taps + channel - first;
+    return (tap_places){p->packed + ((group * panels(g) + j) * cnf_depth(g) + row) * panel,
+                        channels * panel};
+}
+
+/* One channel of one panel: its kernels, transposed, are rows of each grid's depth. */
+static void pack_channel(const pack_job *job, int64_t group, int64_t j, int64_t channel,
                          int64_t columns)
 {
-    const cnf_grid *g = job->g;
-    const cnf_weight_order *o = job->order;
-    const int64_t panel = cnf_kernel->panel, taps = g->h.taps * g->w.taps;
-    if (taps == o->taps) { /* all of them, forward or backward */
-        const int ascending = o->start == 0;
-        cnf_kernel->transpose(ascending ? to : to + (taps - 1) * next, ascending ? next : -next, from,
-                              o->column, columns, taps);
-        return;
-    }
+    const int64_t panel = cnf_kernel->panel;
     float kernel[MOST_TAPS * CNF_MAX_PANEL]; /* [kernel taps][panel] */
-    if (o->taps <= MOST_TAPS)
-        cnf_kernel->transpose(kernel, panel, from, o->column, columns, o->taps);
-    for (int64_t tap = 0; tap < taps; tap++, to += next) {
-        const int64_t k = o->start + tap / g->w.taps * o->tap_row + tap % g->w.taps * o->tap_col;
-        if (o->taps > MOST_TAPS)
-            cnf_kernel->transpose(to, panel, from + k, o->column, columns, 1);
-        else
-            memcpy(to, kernel + k * panel, sizeof(float) * (size_t)columns);
+    int transposed = 0;
+    for (int64_t i = 0; i < job->count; i++) {
+        const cnf_packing *p = &job->grids[i];
+        const cnf_weight_order *o = &p->order;
+        const cnf_grid *g = &p->grid;
+        const int64_t taps = g->h.taps * g->w.taps;
+        const float *w = job->w + group * o->group + j * panel * o->column + channel * o->channel;
+        const tap_places to = places_of(p, group, j, channel);
+        if (taps == o->taps) { /* all of them, forward or backward */
+            const int64_t first = o->start == 0 ? 0 : taps - 1, next = o->start == 0 ? to.next : -to.next;
+            cnf_kernel->transpose(to.at + first * to.next, next, w, o->column, columns, taps);
+            continue;
+        }
+        if (!transposed && o->taps <= MOST_TAPS)
+            cnf_kernel->transpose(kernel, panel, w, o->column, columns, o->taps);
+        transposed = 1;
+        for (int64_t tap = 0; tap < taps; tap++) {
+            const int64_t k = o->start + tap / g->w.taps * o->tap_row + tap % g->w.taps * o->tap_col;
+            if (o->taps > MOST_TAPS)
+                cnf_kernel->transpose(to.at + tap * to.next, panel, w + k, o->column, columns, 1);
+            else
+                for (int64_t c = 0; c < columns; c++)
+                    to.at[tap * to.next + c] = kernel[k * panel + c];
+        }
     }
 }
 
-/* One panel: packed[depth][panel], depth = (channel block, tap row, tap col, channel). */
+/* One panel of every grid: packed[depth][panel], depth = (channel block, tap row, tap col, channel). */
 static void pack_task(const void *context, int64_t index, int thread)
 {
     (void)thread;
     const pack_job *job = context;
-    const cnf_grid *g = job->g;
-    const cnf_weight_order *o = job->order;
+    const cnf_packing *first = job->grids;
+    const cnf_grid *g = &first->grid;
+    const cnf_weight_order *o = &first->order;
     const int64_t panel = cnf_kernel->panel, group = index / panels(g), j = index % panels(g);
-    const int64_t columns = cnf_min(panel, g->columns - j * panel), taps = g->h.taps * g->w.taps;
-    const float *w = job->w + group * o->group + j * panel * o->column;
-    float *to = job->packed + index * cnf_depth(g) * panel;
-    if (taps == 0)
-        return;
-    if (columns < panel)
-        memset(to, 0, sizeof(float) * (size_t)(cnf_depth(g) * panel));
-    if (taps == 1 && o->taps == 1 && o->channel == 1) {
-        cnf_kernel->transpose(to, panel, w, o->column, columns, g->channels);
+    const int64_t columns = cnf_min(panel, g->columns - j * panel);
+    for (int64_t i = 0; columns < panel && i < job->count; i++) {
+        const int64_t floats = cnf_depth(&job->grids[i].grid) * panel;
+        memset(job->grids[i].packed + index * floats, 0, sizeof(float) * (size_t)floats);
+    }
+    if (o->taps == 1 && cnf_depth(g) > 0) { /* 1x1: a matrix, transposed or not */
+        const float *w = job->w + group * o->group + j * panel * o->column;
+        float *to = first->packed + index * cnf_depth(g) * panel;
+        if (o->channel == 1)
+            cnf_kernel->transpose(to, panel, w, o->column, columns, g->channels);
+        else
+            for (int64_t c = 0; c < g->channels; c++)
+                memcpy(to + c * panel, w + c * o->channel, sizeof(float) * (size_t)columns);
         return;
     }
-    for (int64_t c0 = 0; c0 < g->channels; c0 += job->channels_per_block) {
-        const int64_t channels = cnf_min(job->channels_per_block, g->channels - c0);
-        for (int64_t c = 0; c < channels; c++) {
-            const float *from = w + (c0 + c) * o->channel;
-            if (o->taps == 1 && o->column == 1)
-                memcpy(to + c * panel, from, sizeof(float) * (size_t)columns);
-            else
-                pack_channel(job, to + c * panel, channels * panel, from, columns);
-        }
-        to += taps * channels * panel;
+    for (int64_t channel = 0; channel < g->channels; channel++) {
+        /* In an input gradient a channel's kernels lie together, but the next channel's far away. */
+        const float *w = job->w + group * o->group + j * panel * o->column +
+                         (channel + CHANNELS_AHEAD) * o->channel;
+        for (int64_t i = 0; o->column == o->taps && i < columns * o->taps; i += CNF_CACHE_LINE / 4)
+            __builtin_prefetch(w + i);
+        pack_channel(job, group, j, channel, columns);
     }
 }
 
-void cnf_grid_pack(float *packed, const float *w, const cnf_grid *g, const cnf_weight_order *order)
+void cnf_grids_pack(const cnf_packing *grids, int64_t count, const float *w)
 {
-    cnf_blocking b;
-    cnf_block_pixels(g, &b, TASK_PIXELS, 0);
-    pack_job job = {packed, w, g, order, b.channels_per_block};
-    double bytes = 8.0 * (double)cnf_grid_packed_size(g);
+    const cnf_grid *g = &grids[0].grid;
+    pack_job job = {grids, count, w};
+    double bytes = 8.0 * (double)(g->groups * g->columns * g->channels * grids[0].order.taps);
     cnf_parallel(g->groups * panels(g), bytes * CNF_NS_PER_BYTE, pack_task, &job);
 }

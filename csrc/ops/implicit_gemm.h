@@ -69,6 +69,13 @@ typedef struct {
     int64_t start;                                    /* of the first tap among the kernel's */
     int64_t taps;                                     /* of the kernel, contiguous in w */
 } cnf_weight_order;
-void cnf_grid_pack(float *packed, const float *w, const cnf_grid *g, const cnf_weight_order *order);
+
+/* Pack the weights of grids that share them (the phases of a stride), each to its own place. */
+typedef struct {
+    cnf_grid grid;
+    cnf_weight_order order;
+    float *packed;
+} cnf_packing;
+void cnf_grids_pack(const cnf_packing *grids, int64_t count, const float *w);
 
 #endif

@@ -7,6 +7,8 @@
  * for convolutional neural networks", 2016; transforms in tiles/winograd.inc. */
 #include "winograd.h"
 
+#include <string.h>
+
 #include "../isa/kernels.h"
 #include "../machine/machine.h"
 
@@ -215,6 +217,8 @@ void cnf_winograd_run(float *target, double *sums, const float *source, const fl
 
 /* ---- weights ----------------------------------------------------------------------------- */
 
+/* Channels written together: the points lie so far apart that they share the sets of L1. */
+#define WRITTEN_CHANNELS 4
 #define PACK_CHANNELS 32 /* channels of a task, so that few panels still give every thread work */
 
 typedef struct {
@@ -234,12 +238,22 @@ static void pack_task(const void *context, int64_t index, int thread)
     const int64_t first = index % job->channel_blocks * PACK_CHANNELS;
     const int64_t end = cnf_min(job->channels, first + PACK_CHANNELS);
     const int64_t columns = cnf_min(panel, job->columns - p * panel);
-    float g[9 * CNF_MAX_PANEL] = {0};
-    for (int64_t c = first; c < end; c++) {
-        const float *w = job->w + c * job->channel + p * panel * job->column;
-        cnf_kernel->transpose(g + job->first_tap * panel, job->tap * panel, w, job->column, columns, 9);
-        float *u = job->packed + (p * POINTS * job->channels + c) * panel;
-        cnf_kernel->winograd_weight(u, job->channels * panel, g);
+    float g[9 * CNF_MAX_PANEL] = {0}, u[POINTS * WRITTEN_CHANNELS * CNF_MAX_PANEL];
+    for (int64_t c0 = first; c0 < end; c0 += WRITTEN_CHANNELS) {
+        const int64_t channels = cnf_min(WRITTEN_CHANNELS, end - c0);
+        for (int64_t c = 0; c < channels; c++) {
+            const float *w = job->w + (c0 + c) * job->channel + p * panel * job->column;
+            /* In an input gradient a channel's kernels lie together, but the next channel's far. */
+            for (int64_t i = 0; job->column == 9 && i < 9 * columns; i += CNF_CACHE_LINE / 4)
+                __builtin_prefetch(w + WRITTEN_CHANNELS * job->channel + i);
+            cnf_kernel->transpose(g + job->first_tap * panel, job->tap * panel, w, job->column,
+                                  columns, 9);
+            cnf_kernel->winograd_weight(u + c * panel, channels * panel, g);
+        }
+        float *to = job->packed + (p * POINTS * job->channels + c0) * panel;
+        for (int64_t point = 0; point < POINTS; point++)
+            memcpy(to + point * job->channels * panel, u + point * channels * panel,
+                   sizeof(float) * (size_t)(channels * panel));
     }
 }
 
