@@ -104,6 +104,14 @@ def test_global_pools(operator: str, n: int) -> None:
     check(operator, [values(2, 3, *SIZES[n])])
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_deform_conv(masked: bool) -> None:
+    x, w, b = values(2, 4, 7, 8), values(6, 2, 3, 3), values(6)
+    offset, mask = values(2, 36, 5, 4, seed=1), values(2, 18, 5, 4, seed=2) if masked else None
+    kw: dict[str, Any] = {"strides": [1, 2], "dilations": [2, 1], "pads": [1, 0, 1, 1]}
+    check("DeformConv", [x, w, offset, b, mask], 1e-4, group=2, offset_group=2, opset=22, **kw)
+
+
 @pytest.mark.parametrize("operator", ["Conv", "ConvTranspose"])
 def test_float64_is_computed_in_float64(operator: str) -> None:
     x, w = values(1, 2, 5, 5).astype(np.float64), values(2, 2, 3, 3).astype(np.float64)

@@ -143,3 +143,12 @@ def Range(start: np.ndarray, limit: np.ndarray, delta: np.ndarray) -> np.ndarray
 def EyeLike(x: Value, *, dtype: int | None = None, k: int = 0) -> np.ndarray:
     rows, cols = x.shape
     return np.eye(rows, cols, k, x.dtype if dtype is None else element_type(dtype))
+
+
+@operator(host=True)
+def BitCast(x: np.ndarray, *, to: int) -> np.ndarray:
+    """Return the same bits as another type of the same size."""
+    dtype = element_type(to)
+    if dtype.itemsize != x.dtype.itemsize:
+        raise ValueError(f"{x.dtype} and {dtype} differ in size")
+    return np.ascontiguousarray(x).view(dtype).reshape(x.shape)

@@ -1,4 +1,7 @@
-"""Reading images at positions that other values give; in NumPy, for images and volumes alike."""
+"""Reading images at positions that other values give: each the standard's operator of its name.
+
+All of it is NumPy's; grids may be of images or volumes.
+"""
 
 from __future__ import annotations
 
@@ -129,3 +132,50 @@ def Col2Im(
         y[(slice(None), slice(None), *target)] += columns[(slice(None), slice(None), *tap)]
     inner = tuple(slice(a, a + s) for a, s in zip(flat[:n], sizes, strict=True))
     return y[(slice(None), slice(None), *inner)]
+
+
+# ---- deformable convolution ----------------------------------------------------------------
+
+
+def _bilinear(x: np.ndarray, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+    """Return x (N, C, H, W) at positions (N, OH, OW) as (N, OH, OW, C); zeros outside."""
+    total = np.zeros((*rows.shape, x.shape[1]))
+    batch, seen = np.arange(x.shape[0])[:, None, None], np.moveaxis(x, 1, -1)
+    for row, col in itertools.product((np.floor(rows), np.floor(rows) + 1),
+                                      (np.floor(cols), np.floor(cols) + 1)):
+        weight = (1 - np.abs(rows - row)) * (1 - np.abs(cols - col))
+        inside = (row >= 0) & (row < x.shape[2]) & (col >= 0) & (col < x.shape[3])
+        at = [np.clip(p, 0, s - 1).astype(np.int64) for p, s in zip(
+            (row, col), x.shape[2:], strict=True)]
+        total += seen[batch, at[0], at[1]] * np.where(inside, weight, 0)[..., None]
+    return total
+
+
+@operator(host=True)
+def DeformConv(
+    x: np.ndarray, w: np.ndarray, offset: np.ndarray, b: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
+    *, dilations: Ints = (1, 1), group: int = 1, kernel_shape: Ints | None = None,
+    offset_group: int = 1, pads: Ints = (0, 0, 0, 0), strides: Ints = (1, 1),
+) -> np.ndarray:
+    """Convolve taps that are each moved by an offset (y, x) and weighted by a mask (Dai 2017)."""
+    kernel, (oh, ow) = w.shape[2:], offset.shape[2:]
+    moves = offset.reshape(x.shape[0], offset_group, *kernel, 2, oh, ow).astype(np.float64)
+    shape = (x.shape[0], offset_group, *kernel, oh, ow)
+    share = np.ones(shape) if mask is None else mask.reshape(shape)
+    rows = np.arange(oh)[:, None] * strides[0] - pads[0]
+    cols = np.arange(ow) * strides[1] - pads[1]
+    parts = np.split(x, offset_group, 1)
+    y = np.zeros((x.shape[0], group, w.shape[0] // group, oh, ow))
+    weights = w.reshape(group, w.shape[0] // group, *w.shape[1:])
+    for i, j in np.ndindex(*kernel):
+        read = []
+        for g, part in enumerate(parts):
+            at = moves[:, g, i, j]
+            values = _bilinear(
+                part, rows + i * dilations[0] + at[:, 0], cols + j * dilations[1] + at[:, 1])
+            read.append(values * share[:, g, i, j, ..., None])
+        taps = np.concatenate(read, -1).reshape(x.shape[0], oh, ow, group, -1)
+        y += np.einsum("nhwgc,goc->ngohw", taps, weights[..., i, j])
+    y = y.reshape(x.shape[0], w.shape[0], oh, ow)
+    return (y if b is None else y + b.reshape(-1, 1, 1)).astype(x.dtype)
