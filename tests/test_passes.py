@@ -12,7 +12,12 @@ from cnnfast.compiler import operators  # noqa: F401  enters its rows into the t
 from cnnfast.compiler.passes import PASSES, optimize
 from cnnfast.compiler.passes.activations import recognize_activations
 from cnnfast.compiler.passes.constants import drop_unused, fold_constants
-from cnnfast.compiler.passes.convolutions import fold_pads, fold_scales, fuse_convolutions
+from cnnfast.compiler.passes.convolutions import (
+    fold_pads,
+    fold_scales,
+    fuse_convolutions,
+    lower_batch_norms,
+)
 from cnnfast.compiler.passes.factors import fold_factors, fuse_affine
 from cnnfast.compiler.passes.linear import fold_flatten, fuse_linear
 from cnnfast.graph import Graph, Node
@@ -77,6 +82,7 @@ SAME = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}
     ("text", "attributes", "wanted"),
     [
         ("c=Add(one,two) y=Relu(c) z=Mul(x,3)", {}, "Mul"),
+        ("s=Sum(x,x) y=Sum(s,x,x)", {}, "Add Sum"),
         ("i=Identity(x) d=Dropout(i) y=Relu(d)", {}, "Relu"),
         ("y=Relu(x) z=Identity(y)", {}, "Relu Identity"),  # the output keeps its name
         ("t=Transpose(x) u=Transpose(t) y=Relu(u)",
@@ -192,6 +198,23 @@ def test_fold_scales(text: str, wanted: str) -> None:
 def test_fuse_convolutions(text: str, wanted: str) -> None:
     attributes = {**SAME, "group": 4} if "deep" in text else SAME
     check(fuse_convolutions, graph(text, c=attributes, d=SAME, y={}), wanted)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("c=Conv(x,w) r=Relu(c) y=BatchNormalization(r,one,two,three,four)", "Conv Relu Conv"),
+        ("c=Conv(x,w) r=Add(c,x) y=BatchNormalization(r,one,two,three,four)", "Conv Add Conv"),
+        ("r=Relu(x) y=BatchNormalization(r,one,two,three,four)", "Relu BatchNormalization"),
+        ("c=Conv(x,w) s=ReduceMean(c) y=BatchNormalization(s,one,two,three,four)",
+         "Conv ReduceMean BatchNormalization"),
+    ],
+)
+def test_lower_batch_norms(text: str, wanted: str) -> None:
+    attributes = {"keepdims": 0, "axes": [3]}
+    before = graph(text, c=SAME, s=attributes)
+    before.opset[""] = 17  # axes as an attribute
+    check(lower_batch_norms, before, wanted)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from ...graph import Graph
 from .activations import recognize_activations
 from .constants import drop_unused, fold_constants
-from .convolutions import fold_pads, fold_scales, fuse_convolutions
+from .convolutions import fold_pads, fold_scales, fuse_convolutions, lower_batch_norms
 from .factors import fold_factors, fuse_affine
 from .linear import fold_flatten, fuse_linear
 
@@ -22,6 +22,8 @@ PASSES: list[Callable[[Graph], Graph]] = [
     recognize_activations,
     fold_pads,
     fold_scales,
+    lower_batch_norms,
+    fold_scales,  # what follows a normalisation that stands alone
     fold_factors,
     fuse_linear,
     fuse_convolutions,

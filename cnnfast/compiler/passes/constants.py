@@ -27,11 +27,13 @@ _SIZED_BY_VALUES = frozenset({
 
 
 def fold_constants(graph: Graph) -> Graph:
-    """Compute what follows from constants alone; remove Identity, Dropout, a double Transpose."""
+    """Compute what follows from constants; remove Identity, Dropout, a double Transpose, Sum."""
     draft = Draft(graph)
     for number, node in enumerate(graph.nodes):
         node = draft.nodes[number] or node
-        if _is_identity(draft, node):
+        if node.operator == "Sum" and len(node.inputs) == 2:
+            draft.put(number, replace(node, operator="Add"))
+        elif _is_identity(draft, node):
             draft.forward(number, node.inputs[0])
         elif node.operator == "Transpose":
             _merge_transposes(draft, number, node)

@@ -12,7 +12,9 @@ from ..vocabulary import FUNCTION_DOMAIN
 from .activations import activation_of
 from .rewriting import Draft
 
-__all__ = ["fold_pads", "fold_scales", "fuse_convolutions", "per_channel"]
+__all__ = [
+    "fold_pads", "fold_scales", "fuse_convolutions", "lower_batch_norms", "per_channel",
+]
 
 
 def _has_pads(node: Node) -> bool:
@@ -145,6 +147,50 @@ def _scale(
     outputs = draft.node(reader).outputs[:1]
     draft.put(reader, replace(node, inputs=inputs, outputs=outputs), [number])
     return True
+
+
+_OF_IMAGES = (
+    "Relu", "MaxPool", "AveragePool", "BatchNormalization", "Clip", "Sigmoid", "HardSwish",
+    "HardSigmoid", "Swish", "LeakyRelu", "Concat", "Add",
+)  # fmt: skip
+"""Operators whose result is an image (N, C, H, W) where their first input is one."""
+
+
+def lower_batch_norms(graph: Graph) -> Graph:
+    """Write a normalisation that no convolution takes up as a depthwise convolution of one tap.
+
+    So it takes up what follows: factors, summands, an activation.
+    """
+    draft = Draft(graph)
+    for number, node in enumerate(graph.nodes):
+        if node.operator != "BatchNormalization" or len(node.outputs) > 1:
+            continue
+        if not _is_image(draft, node.inputs[0]):
+            continue
+        scale = draft.constant(node.inputs[1])
+        if scale is None or scale.dtype != np.float32:
+            continue
+        ones = np.ones((scale.size, 1, 1, 1), np.float32)
+        weight = draft.add_constant(f"{node.outputs[0]}.scale", ones)
+        conv = Node("Conv", [node.inputs[0], weight], node.outputs, {"group": scale.size})
+        affine = _affine(draft, node, conv)
+        if affine is not None:
+            shift = draft.add_constant(f"{node.outputs[0]}.shift", affine[1].astype(np.float32))
+            draft.constants[weight] = ones * affine[0].astype(np.float32).reshape(-1, 1, 1, 1)
+            draft.put(number, replace(conv, inputs=[*conv.inputs, shift], name=node.name))
+    return draft.finish()
+
+
+def _is_image(draft: Draft, name: str) -> bool:
+    """Whether a convolution of images shows that `name` has four axes."""
+    while True:
+        number = draft.maker(name, "Conv", *_OF_IMAGES)
+        if number is None:
+            return False
+        node = draft.node(number)
+        if node.operator == "Conv":
+            return _is_two_dimensional(draft, node)
+        name = node.inputs[0]
 
 
 # ---- epilogues -----------------------------------------------------------------------------
