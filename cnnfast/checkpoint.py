@@ -174,12 +174,12 @@ def load(path: PathLike) -> Any:
     ...     cnnfast.load(path).fc3.out_features
     7
     """
-    from . import models
-
     if read_metadata(path).get("kind") == "compiled":
         from .compiler import CompiledModel
 
         return CompiledModel.load(path)
+    from . import models
+
     tensors, document = _read(path)
     name, config = _architecture(path, document)
     try:
