@@ -268,14 +268,14 @@ static void add_block(const weight_part *part, const pixel_block *p, const float
     const int64_t lines = p->images * p->rows;
     for (int64_t line = 0; line < lines; line++)
         part->segments[line] = (cnf_segment){
-            line / p->rows * b->image + line % p->rows * g->h.step * b->row, p->cols};
+            line / p->rows * b->image + line % p->rows * b->h_step * b->row, p->cols};
     const int64_t rows = job->merged ? g->w.taps * channels : channels;
     const int64_t row = job->merged ? part->product_row : job->taps * part->product_row;
     for (int64_t tap = 0; tap < job->taps; tap += job->merged ? g->w.taps : 1) {
         const int64_t t = tap / g->w.taps, u = tap % g->w.taps;
         cnf_kernel->gemm_strip(product + tap * (job->merged ? channels : 1) * part->product_row, row,
                                rows, n, source + t * g->h.tap * b->row + u * g->w.tap * b->pixel, 1,
-                               g->w.step * b->pixel, part->segments, lines, packed, NULL, accumulate,
+                               b->w_step * b->pixel, part->segments, lines, packed, NULL, accumulate,
                                take_share(next, rows));
     }
 }

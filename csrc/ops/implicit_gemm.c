@@ -24,7 +24,7 @@
 #define MANY_TASKS 16
 /* Cycles of makespan(), and the gain that is worth another cut. */
 #define PANEL_CYCLES 6.0
-#define PIXEL_CYCLES 10.0
+#define PIXEL_CYCLES 0.5
 #define WORTH_CUTTING 0.98
 /* Tasks of no more pixels fetch their weights ahead: 512x7x7 from memory, 0.70 -> 0.81 of the peak. */
 #define FETCHING_PIXELS 64
@@ -98,13 +98,27 @@ static int64_t equal_part(int64_t total, int64_t most)
     return total > 0 ? cnf_ceil_div(total, cnf_ceil_div(total, most)) : 1;
 }
 
+/* A stride without taps between, and lines that leave a tile fewer sums than the multipliers need
+ * (two a cycle, each done after four): copied without the gaps, the lines make one matrix. */
+static int leaves_short_tiles(const cnf_grid *g)
+{
+    const int64_t tiles = cnf_max(1, cnf_ceil_div(g->w.outputs, cnf_kernel->tile_rows));
+    const int64_t vectors = cnf_kernel->panel / cnf_kernel->lanes;
+    return g->h.taps == 1 && g->w.taps == 1 && g->w.step > 1 && g->w.outputs * vectors < 8 * tiles;
+}
+
 /* Cut the pixels so that a block's source fits BLOCK_FLOATS and its target `most_pixels`. The
  * source is copied where it needs padding or its pitch conflicts, and where `copy` says so. */
 void cnf_block_pixels(const cnf_grid *g, cnf_blocking *b, int64_t most_pixels, int copy)
 {
     int64_t taps = g->h.taps * g->w.taps;
     b->copied = copy || !in_bounds(&g->h) || !in_bounds(&g->w) ||
-                conflicts(g->w.step * g->source_pitch);
+                conflicts(g->w.step * g->source_pitch) || leaves_short_tiles(g);
+    /* A copy leaves out what the stride skips. */
+    b->h_skip = b->copied && g->h.taps == 1 ? g->h.step : 1;
+    b->w_skip = b->copied && g->w.taps == 1 ? g->w.step : 1;
+    b->h_step = g->h.step / b->h_skip;
+    b->w_step = g->w.step / b->w_skip;
     b->channels_per_block = cnf_max(1, cnf_min(g->channels, taps > 1 ? CHANNEL_BLOCK : DEPTH_BLOCK));
     b->channel_blocks = cnf_max(1, cnf_ceil_div(g->channels, b->channels_per_block));
     int64_t c = b->channels_per_block;
@@ -125,9 +139,9 @@ void cnf_block_pixels(const cnf_grid *g, cnf_blocking *b, int64_t most_pixels, i
     b->row_blocks = cnf_ceil_div(g->h.outputs, b->rows);
     b->col_blocks = cnf_ceil_div(g->w.outputs, b->cols);
 
-    b->block_h = span(&g->h, b->rows);
-    b->block_w = span(&g->w, b->cols);
-    b->pixel = b->copied ? c + (conflicts(g->w.step * c) ? 16 : 0) : g->source_pitch;
+    b->block_h = cnf_ceil_div(span(&g->h, b->rows), b->h_skip);
+    b->block_w = cnf_ceil_div(span(&g->w, b->cols), b->w_skip);
+    b->pixel = b->copied ? c + (conflicts(b->w_step * c) ? 16 : 0) : g->source_pitch;
     b->row = b->copied ? b->block_w * b->pixel : g->w.size * g->source_pitch;
     b->image = b->copied ? b->block_h * b->row : g->h.size * g->w.size * g->source_pitch;
     b->block_floats = b->copied ? (size_t)(b->images * b->image) : 0;
@@ -135,24 +149,25 @@ void cnf_block_pixels(const cnf_grid *g, cnf_blocking *b, int64_t most_pixels, i
     b->depth_blocks = cnf_ceil_div(taps * b->channels_per_block, DEPTH_BLOCK);
 }
 
-/* Copy pixels [x0, x0 + width) of one source row, zeros outside of the image. */
-static void copy_row(float *to, const float *row, int64_t x0, int64_t width, const cnf_grid *g,
-                     int64_t channels, int64_t to_pitch)
+/* Copy pixels x0, x0 + skip, ... of one source row, `width` of them, zeros outside of the image. */
+static void copy_row(float *to, const float *row, int64_t x0, int64_t skip, int64_t width,
+                     const cnf_grid *g, int64_t channels, int64_t to_pitch)
 {
-    int64_t left = cnf_max(0, cnf_min(width, -x0));
-    int64_t right = cnf_max(left, cnf_min(width, g->w.size - x0));
+    int64_t left = x0 < 0 ? cnf_min(width, cnf_ceil_div(-x0, skip)) : 0;
+    int64_t right = x0 < g->w.size ? cnf_ceil_div(g->w.size - x0, skip) : 0;
+    right = cnf_max(left, cnf_min(width, right));
     memset(to, 0, sizeof(float) * (size_t)(left * to_pitch));
     memset(to + right * to_pitch, 0, sizeof(float) * (size_t)((width - right) * to_pitch));
-    if (g->source_pitch == channels && to_pitch == channels) {
+    if (g->source_pitch == channels && to_pitch == channels && skip == 1) {
         memcpy(to + left * channels, row + (x0 + left) * channels,
                sizeof(float) * (size_t)((right - left) * channels));
         return;
     }
     for (int64_t x = left; x < right; x++) {
-        const float *pixel = row + (x0 + x) * g->source_pitch;
+        const float *pixel = row + (x0 + x * skip) * g->source_pitch;
         /* Pixels lie apart, so the hardware does not foresee the next ones. */
         for (int64_t c = 0; c < channels; c += CNF_CACHE_LINE / 4)
-            __builtin_prefetch(pixel + PIXELS_AHEAD * g->source_pitch + c);
+            __builtin_prefetch(pixel + PIXELS_AHEAD * skip * g->source_pitch + c);
         memcpy(to + x * to_pitch, pixel, sizeof(float) * (size_t)channels);
     }
 }
@@ -162,7 +177,8 @@ const float *cnf_source_block(const cnf_grid *g, const cnf_blocking *b, float *b
                               int64_t cols, int64_t channel, int64_t channels)
 {
     int64_t y0 = g->h.first + row * g->h.step, x0 = g->w.first + col * g->w.step;
-    int64_t height = span(&g->h, rows), width = span(&g->w, cols);
+    int64_t height = cnf_ceil_div(span(&g->h, rows), b->h_skip);
+    int64_t width = cnf_ceil_div(span(&g->w, cols), b->w_skip);
     const float *source = g->source + group * g->channels + channel;
     int64_t source_row = g->w.size * g->source_pitch;
     if (!b->copied)
@@ -171,10 +187,11 @@ const float *cnf_source_block(const cnf_grid *g, const cnf_blocking *b, float *b
         const float *from = source + (image + i) * g->h.size * source_row;
         for (int64_t y = 0; y < height; y++) {
             float *to = block + i * b->image + y * b->row;
-            if (y0 + y < 0 || y0 + y >= g->h.size)
+            const int64_t row_y = y0 + y * b->h_skip;
+            if (row_y < 0 || row_y >= g->h.size)
                 memset(to, 0, sizeof(float) * (size_t)(width * b->pixel));
             else
-                copy_row(to, from + (y0 + y) * source_row, x0, width, g, channels, b->pixel);
+                copy_row(to, from + row_y * source_row, x0, b->w_skip, width, g, channels, b->pixel);
         }
     }
     return block;
@@ -249,7 +266,7 @@ static double makespan(const cnf_grid *g, const cnf_blocking *b)
     const double tiles = (double)cnf_ceil_div(b->images * b->rows * b->cols, cnf_kernel->tile_rows);
     const double in_panel = tiles * (double)cnf_kernel->tile_rows + PANEL_CYCLES;
     const double source = (double)(b->images * span(&g->h, b->rows) * span(&g->w, b->cols)) /
-                          (double)(g->h.taps * g->w.taps + 1);
+                          (double)cnf_max(1, g->h.taps * g->w.taps);
     const double task = (double)(b->columns_per_block / cnf_kernel->panel) * in_panel +
                         PIXEL_CYCLES * source;
     return (double)cnf_ceil_div(tasks_of(g, b), cnf_threads()) * task;
@@ -354,11 +371,15 @@ static void run_panel(const grid_job *job, const grid_block *t, int64_t column, 
     const cnf_blocking *b = job->b;
     const float *bias = t->bias ? t->bias + column : NULL;
     const int64_t n = cnf_min(cnf_kernel->panel, t->columns - column);
-    const int64_t a_pixel = g->w.step * b->pixel, a_line = g->h.step * b->row;
+    const int64_t a_pixel = b->w_step * b->pixel, a_line = b->h_step * b->row;
+    /* Lines that follow each other without a gap are one strip. */
+    const int joined = a_line == t->cols * a_pixel && g->target_row == t->cols * g->target_pixel &&
+                       (!t->residual || job->residual_row == t->cols * job->residual_pixel);
+    const int64_t cols = joined ? t->rows * t->cols : t->cols, rows = joined ? 1 : t->rows;
     /* Small images: a strip takes the same pixel of several images. */
-    const int across = t->images > t->cols;
-    const int64_t strips = t->rows * (across ? t->cols : t->images);
-    const int64_t pixels = across ? t->images : t->cols, a_row = across ? b->image : a_pixel;
+    const int across = t->images > cols;
+    const int64_t strips = rows * (across ? cols : t->images);
+    const int64_t pixels = across ? t->images : cols, a_row = across ? b->image : a_pixel;
     const int64_t c_row = across ? g->target_image : g->target_pixel;
     /* The first panel meets pixels that may come from memory: a micro-tile's are fetched while the
      * one before is computed. Few pixels use a weight only a few times: there the next panel is. */
@@ -370,8 +391,8 @@ static void run_panel(const grid_job *job, const grid_block *t, int64_t column, 
     if (finish)
         finish->residual_pitch = across ? job->residual_image : job->residual_pixel;
     for (int64_t strip = 0; strip < strips; strip++) {
-        const int64_t image = across ? 0 : strip / t->rows, k = across ? strip % t->cols : 0;
-        const int64_t i = across ? strip / t->cols : strip % t->rows;
+        const int64_t image = across ? 0 : strip / rows, k = across ? strip % cols : 0;
+        const int64_t i = across ? strip / cols : strip % rows;
         if (finish && t->residual)
             finish->residual = t->residual + image * job->residual_image + i * job->residual_row +
                                k * job->residual_pixel + column;

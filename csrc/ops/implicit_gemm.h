@@ -46,6 +46,8 @@ typedef struct {
     int copied;                                /* the source block is copied, with its padding */
     int merged;                                /* taps of one row are contiguous with the channels */
     int64_t block_h, block_w;                  /* source pixels of a block */
+    int64_t h_step, w_step;                    /* block pixels from one output to the next */
+    int64_t h_skip, w_skip;                    /* source pixels from one of the block to the next */
     int64_t pixel, row, image;                 /* strides of the source block, in floats */
     int64_t depth_blocks;                      /* per channel block, at most */
     size_t block_floats;
