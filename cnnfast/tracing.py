@@ -3,7 +3,7 @@
 `cnnfast.functional` passes each of its public functions through `traceable`. Outside a trace that
 costs one look at a thread's variable; inside `tracing(observer)` the observer is called instead
 and decides what to do. Functions that call others of the package do so directly, so the observer
-sees what the model calls and not how it is done. `cnnfast.compiler.trace` is the observer.
+sees what the model calls and not how it is done. `cnnfast.compiler.tracer` is the observer.
 """
 
 from __future__ import annotations

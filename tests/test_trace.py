@@ -1,4 +1,4 @@
-"""`cnnfast.compiler.trace`: the graph of a model computes what the model does."""
+"""`cnnfast.compiler.tracer`: the graph of a model computes what the model does."""
 
 from __future__ import annotations
 

@@ -1,24 +1,26 @@
 """Compiled inference: what `cnnfast.compile` does.
 
-`trace` watches a model and writes down a `Graph`; `program` turns a graph into a list of primitives
-for given shapes, which `plan` places in one arena; `CompiledModel` keeps one such plan a shape.
+`tracer` watches a model and writes down a `Graph`, which `passes` rewrite; `program` turns it into
+a list of primitives for given shapes, which `plan` places in one arena; `CompiledModel` keeps one
+such plan a shape.
 """
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..graph import Graph
 from ..onnx.interpreter import check_operators
 from .compiled import CompiledModel
 from .images import with_image_input
-from .passes import optimize
 from .plan import make_plan
 from .profile import Profile
-from .trace import trace
 from .unknown import DataDependent
+
+if TYPE_CHECKING:
+    from .tracer import trace
 
 __all__ = ["CompiledModel", "DataDependent", "Profile", "compile", "make_plan", "trace"]
 
@@ -66,6 +68,8 @@ def compile(
     >>> compiled(np.ones((2, 3, 5, 5), np.float32)).shape
     (2, 36)
     """
+    from .passes import optimize
+
     if precision != "float32":
         raise ValueError(f'precision: expected "float32", got {precision!r}')
     if isinstance(model, (str, os.PathLike)):
@@ -77,6 +81,8 @@ def compile(
     if isinstance(model, Graph):
         graph = model
     else:
+        from .tracer import trace
+
         if example is None:
             raise TypeError("compile: a model needs an example of its input, like an array")
         graph = trace(model, example if isinstance(example, tuple) else (example,))
@@ -85,6 +91,14 @@ def compile(
     if normalize is not None:
         graph = with_image_input(graph, *normalize)
     return CompiledModel(_with_own_weights(optimize(graph), source), threads)
+
+
+def __getattr__(name: str) -> Any:
+    if name != "trace":
+        raise AttributeError(f"module 'cnnfast.compiler' has no attribute {name!r}")
+    from .tracer import trace  # only who compiles a model needs it, not who runs a compiled one
+
+    return trace
 
 
 def _read(path: Path) -> Any:

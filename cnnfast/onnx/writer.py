@@ -80,7 +80,7 @@ def export(model: Any, example: Any, path: PathLike) -> None:
 
 def _results(model: Any, examples: Sequence[Any]) -> list[np.ndarray]:
     """Return what the model computes, in evaluation mode."""
-    from ..compiler.trace import evaluating
+    from ..compiler.tracer import evaluating
 
     with no_grad(), evaluating(model):
         result = model(*map(as_tensor, examples))

@@ -11,7 +11,7 @@ from ...tensor import Tensor
 from .registry import TRANSLATIONS, Given, Names, Translation, translation
 
 if TYPE_CHECKING:
-    from ..trace import Trace
+    from ..tracer import Trace
 
 
 _UNARY = {

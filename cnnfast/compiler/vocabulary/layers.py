@@ -9,7 +9,7 @@ import numpy as np
 from .registry import Given, Names, translation
 
 if TYPE_CHECKING:
-    from ..trace import Trace
+    from ..tracer import Trace
 
 
 def _spread(value: Any, axes: int) -> list[int]:

@@ -17,7 +17,7 @@ import numpy as np
 from ...tensor import Tensor
 
 if TYPE_CHECKING:
-    from ..trace import Trace
+    from ..tracer import Trace
 
 __all__ = [
     "FUNCTION_DOMAIN", "OPSET", "TRANSLATIONS", "Given", "Names", "Translation", "function_node",

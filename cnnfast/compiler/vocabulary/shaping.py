@@ -11,7 +11,7 @@ from ...tensor import Tensor
 from .registry import Given, Names, translation
 
 if TYPE_CHECKING:
-    from ..trace import Trace
+    from ..tracer import Trace
 
 
 def _sizes(x: Tensor, shape: Sequence[int]) -> list[int]:
