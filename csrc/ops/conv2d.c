@@ -1,5 +1,5 @@
 /* conv2d.c: convolution forward, and its weight packing. x, y: NHWC with pitch; w: OIHW.
- * Transposed convolution is the input gradient of conv2d_backward.c. */
+ * Transposed convolution is the input gradient of conv2d_backward_input.c. */
 #include "implicit_gemm.h"
 #include "ops.h"
 #include "winograd.h"

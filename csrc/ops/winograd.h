@@ -1,5 +1,5 @@
 /* winograd.h: 3x3 convolutions of stride 1 by F(4x4, 3x3): forward, input gradient, weight gradient.
- * ops/conv2d.c and ops/conv2d_backward.c come here when the descriptor's algorithm says so. */
+ * ops/conv2d.c and ops/conv2d_backward_{input,weight}.c come here when the descriptor says so. */
 #ifndef CNF_WINOGRAD_H
 #define CNF_WINOGRAD_H
 
