@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -82,7 +83,8 @@ def _title(label: str, versions: dict[str, str]) -> str:
         name, isa = label.replace("-", " ").rsplit(" ", 1)
         return f"{name}, {isa.upper().replace('AVX512', 'AVX-512')}"
     package = label.split("-")[0]
-    return TITLES[label].format(versions.get(package, "").split("+")[0]).replace("  ", " ").strip()
+    number = re.split("[+-]", versions.get(package, ""))[0]  # without the build's name
+    return TITLES[label].format(number).replace("  ", " ").strip()
 
 
 def markdown(common: dict[str, Any], measures: Sequence[Measure]) -> str:
