@@ -58,7 +58,10 @@ def test_loading_needs_no_onnx(saved: Path) -> None:
         "import sys; sys.modules['onnx'] = None; import cnnfast, numpy as np;"
         f"print(cnnfast.load({str(saved)!r})(np.zeros((3, 1, 28, 28), np.float32)).shape)"
     )
-    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    package = Path(cnnfast.__file__).parents[1]  # not the source that the tests may stand in
+    ran = subprocess.run(
+        [sys.executable, "-c", program], cwd=package, capture_output=True, text=True, check=False
+    )
     assert ran.stdout.strip() == "(3, 10)", ran.stderr
 
 
