@@ -51,7 +51,7 @@ class Widest:
 
 
 WIDEST = {
-    "avx2": Widest(X86, 6, 2, "%ymm"),
+    "avx2": Widest(X86, 4, 3, "%ymm"),
     "avx512": Widest(X86, 14, 2, "%zmm"),
     "neon": Widest(ARM, 7, 3, ".4s"),
 }

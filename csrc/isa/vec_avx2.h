@@ -6,9 +6,10 @@
 #include <stdint.h>
 
 #define VF_LANES 8
-/* 6 x 2 accumulators + 2 columns + 1 row value = 15 of 16 registers. */
-#define TILE_ROWS 6
-#define TILE_VECTORS 2
+/* 4 x 3 accumulators + 3 columns + 1 row value = 16 of 16 registers: the 7 pixels of a short line are
+ * tiles of 4 and 3 rows, 12 and 9 sums, where 6 x 2 had 8 and 6 and the multipliers need 8. */
+#define TILE_ROWS 4
+#define TILE_VECTORS 3
 
 typedef __m256 vf;
 typedef __m256 vm;
