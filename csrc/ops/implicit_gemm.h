@@ -61,6 +61,9 @@ const float *cnf_source_block(const cnf_grid *g, const cnf_blocking *b, float *b
                               int64_t cols, int64_t channel, int64_t channels);
 void cnf_block_pixels(const cnf_grid *g, cnf_blocking *b, int64_t most_pixels, int copy);
 int64_t cnf_depth(const cnf_grid *g);
+int64_t cnf_panels(const cnf_grid *g);
+/* Channels of a block, which order the depth of what is packed. */
+int64_t cnf_block_channels(const cnf_grid *g);
 size_t cnf_grid_packed_size(const cnf_grid *g);
 size_t cnf_grid_scratch(const cnf_grid *g);
 void cnf_grid_run(const cnf_grid *g, void *scratch);
