@@ -9,10 +9,9 @@
 #include "../machine/machine.h"
 #include "ops.h"
 
-#define DEPTH_BLOCK 256 /* as in implicit_gemm.c: one panel in L1 */
 #define TASK_ROWS 224
 #define TASK_COLUMNS 256 /* at most: a task takes whole panels */
-#define BLOCK_PITCH (DEPTH_BLOCK + 16) /* rows of a packed A spread over the sets of L1 */
+#define BLOCK_PITCH (CNF_DEPTH_BLOCK + 16) /* rows of a packed A spread over the sets of L1 */
 #define SUM_PITCH (TASK_COLUMNS + 16)  /* so do those of a sum that several depth blocks build up */
 #define THREAD_FLOATS (TASK_ROWS * (BLOCK_PITCH + SUM_PITCH))
 
@@ -40,7 +39,7 @@ static void plan(gemm_job *job, const cnf_gemm *d)
     job->columns = TASK_COLUMNS / cnf_kernel->panel * cnf_kernel->panel;
     job->column_blocks = cnf_ceil_div(d->n, job->columns);
     job->panels = cnf_ceil_div(d->n, cnf_kernel->panel);
-    job->depth_blocks = cnf_ceil_div(d->k, DEPTH_BLOCK);
+    job->depth_blocks = cnf_ceil_div(d->k, CNF_DEPTH_BLOCK);
 }
 
 static size_t packed_floats(const gemm_job *job)
@@ -99,8 +98,8 @@ static void pack_task(const void *context, int64_t index, int thread)
     const gemm_job *job = context;
     const cnf_gemm *d = job->d;
     const int64_t width = cnf_kernel->panel;
-    const int64_t first = index % job->depth_blocks * DEPTH_BLOCK;
-    const int64_t depth = cnf_min(DEPTH_BLOCK, d->k - first);
+    const int64_t first = index % job->depth_blocks * CNF_DEPTH_BLOCK;
+    const int64_t depth = cnf_min(CNF_DEPTH_BLOCK, d->k - first);
     const int64_t j = index / job->depth_blocks % job->panels;
     const int64_t columns = cnf_min(width, d->n - j * width);
     const int64_t number = index / job->depth_blocks / job->panels;
@@ -155,8 +154,8 @@ static void gemm_task(const void *context, int64_t index, int thread)
     const int packed = must_pack(d), apart = job->depth_blocks > 1 && conflicts(d->c_row);
     float *target = apart ? sum : c;
     const int64_t target_row = apart ? SUM_PITCH : d->c_row;
-    for (int64_t p = 0; p == 0 || p < d->k; p += DEPTH_BLOCK) {
-        const cnf_segment segment = {0, cnf_min(DEPTH_BLOCK, d->k - p)};
+    for (int64_t p = 0; p == 0 || p < d->k; p += CNF_DEPTH_BLOCK) {
+        const cnf_segment segment = {0, cnf_min(CNF_DEPTH_BLOCK, d->k - p)};
         if (packed)
             pack_rows(block, a + p * d->a_col, d, rows, segment.length);
         for (int64_t j = 0; j < columns; j += width)

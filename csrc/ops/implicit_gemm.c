@@ -1,4 +1,4 @@
-/* implicit_gemm.c: blocking and running of grids (see implicit_gemm.h).
+/* implicit_gemm.c: running of grids; implicit_gemm_cut.c cuts them (see implicit_gemm.h).
  *
  * For each block of pixels and columns: for each block of channels, the source pixels with their
  * padding stand in one buffer (or in place, where nothing is padded); there, tap (t, u) of a strip
@@ -12,42 +12,12 @@
 #include "../isa/kernels.h"
 #include "../machine/machine.h"
 
-/* Depth of one pass over a panel: 256 x 32 floats = 32 KiB, the panel that stays in L1. */
-#define DEPTH_BLOCK 256
-/* Channels of a source block where there are several taps: with 64, nine taps are three passes. */
-#define CHANNEL_BLOCK 64
-/* Source block: 128 KiB of L2. Pixels and columns of a task: its target is 344 KiB at most. */
-#define BLOCK_FLOATS (32 * 1024)
-#define TASK_PIXELS 336
-#define TASK_COLUMNS 256
-/* With so many tasks a thread one of them more or less hardly shows. */
-#define MANY_TASKS 16
-/* Cycles of makespan(), and the gain that is worth another cut. */
-#define PANEL_CYCLES 6.0
-#define PIXEL_CYCLES 0.5
-#define WORTH_CUTTING 0.98
 /* Tasks of no more pixels fetch their weights ahead: 512x7x7 from memory, 0.70 -> 0.81 of the peak. */
 #define FETCHING_PIXELS 64
 /* Pixels fetched ahead of the one that is copied. */
 #define PIXELS_AHEAD 12
 
-static int64_t span(const cnf_axis *a, int64_t outputs)
-{
-    return outputs > 0 && a->taps > 0 ? (outputs - 1) * a->step + (a->taps - 1) * a->tap + 1 : 0;
-}
-
-static int in_bounds(const cnf_axis *a)
-{
-    return a->first >= 0 && a->first + span(a, a->outputs) <= a->size;
-}
-
 int64_t cnf_panels(const cnf_grid *g) { return cnf_ceil_div(g->columns, cnf_kernel->panel); }
-
-int64_t cnf_block_channels(const cnf_grid *g)
-{
-    const int64_t most = g->h.taps * g->w.taps > 1 ? CHANNEL_BLOCK : DEPTH_BLOCK;
-    return cnf_max(1, cnf_min(g->channels, most));
-}
 
 int64_t cnf_depth(const cnf_grid *g) { return g->h.taps * g->w.taps * g->channels; }
 
@@ -95,66 +65,6 @@ cnf_grid cnf_grid_forward(const cnf_conv2d *d)
     return g;
 }
 
-/* Pixels whose distance is a multiple of 1024 bytes fall into few sets of L1 (cnf_pitch). */
-static int conflicts(int64_t pitch) { return pitch % 256 == 0; }
-
-/* The size of equal parts of `total`, none above `most`: 28 rows in parts of 12 are 10, 10 and 8. */
-static int64_t equal_part(int64_t total, int64_t most)
-{
-    return total > 0 ? cnf_ceil_div(total, cnf_ceil_div(total, most)) : 1;
-}
-
-/* A stride without taps between, and lines that leave a tile fewer sums than the multipliers need
- * (two a cycle, each done after four): copied without the gaps, the lines make one matrix. */
-static int leaves_short_tiles(const cnf_grid *g)
-{
-    const int64_t tiles = cnf_max(1, cnf_ceil_div(g->w.outputs, cnf_kernel->tile_rows));
-    const int64_t vectors = cnf_kernel->panel / cnf_kernel->lanes;
-    return g->h.taps == 1 && g->w.taps == 1 && g->w.step > 1 && g->w.outputs * vectors < 8 * tiles;
-}
-
-/* Cut the pixels so that a block's source fits BLOCK_FLOATS and its target `most_pixels`. The
- * source is copied where it needs padding or its pitch conflicts, and where `copy` says so. */
-void cnf_block_pixels(const cnf_grid *g, cnf_blocking *b, int64_t most_pixels, int copy)
-{
-    int64_t taps = g->h.taps * g->w.taps;
-    b->copied = copy || !in_bounds(&g->h) || !in_bounds(&g->w) ||
-                conflicts(g->w.step * g->source_pitch) || leaves_short_tiles(g);
-    /* A copy leaves out what the stride skips. */
-    b->h_skip = b->copied && g->h.taps == 1 ? g->h.step : 1;
-    b->w_skip = b->copied && g->w.taps == 1 ? g->w.step : 1;
-    b->h_step = g->h.step / b->h_skip;
-    b->w_step = g->w.step / b->w_skip;
-    b->channels_per_block = cnf_block_channels(g);
-    b->channel_blocks = cnf_max(1, cnf_ceil_div(g->channels, b->channels_per_block));
-    int64_t c = b->channels_per_block;
-
-    b->cols = equal_part(g->w.outputs, most_pixels);
-    while (b->cols > 16 && span(&g->h, 1) * span(&g->w, b->cols) * c > BLOCK_FLOATS)
-        b->cols = cnf_ceil_div(b->cols, 2);
-    b->rows = equal_part(g->h.outputs, cnf_max(1, most_pixels / b->cols));
-    while (b->rows > 1 && span(&g->h, b->rows) * span(&g->w, b->cols) * c > BLOCK_FLOATS)
-        b->rows = equal_part(g->h.outputs, b->rows - 1);
-    b->images = 1;
-    if (b->rows == g->h.outputs && b->cols == g->w.outputs) {
-        int64_t floats = cnf_max(1, span(&g->h, b->rows) * span(&g->w, b->cols) * c);
-        int64_t pixels = b->rows * b->cols;
-        b->images = equal_part(g->n, cnf_max(1, cnf_min(BLOCK_FLOATS / floats, most_pixels / pixels)));
-    }
-    b->image_blocks = cnf_ceil_div(g->n, b->images);
-    b->row_blocks = cnf_ceil_div(g->h.outputs, b->rows);
-    b->col_blocks = cnf_ceil_div(g->w.outputs, b->cols);
-
-    b->block_h = cnf_ceil_div(span(&g->h, b->rows), b->h_skip);
-    b->block_w = cnf_ceil_div(span(&g->w, b->cols), b->w_skip);
-    b->pixel = b->copied ? c + (conflicts(b->w_step * c) ? 16 : 0) : g->source_pitch;
-    b->row = b->copied ? b->block_w * b->pixel : g->w.size * g->source_pitch;
-    b->image = b->copied ? b->block_h * b->row : g->h.size * g->w.size * g->source_pitch;
-    b->block_floats = b->copied ? (size_t)(b->images * b->image) : 0;
-    b->merged = g->w.taps > 1 && g->w.tap == 1 && b->pixel == g->channels && b->channel_blocks == 1;
-    b->depth_blocks = cnf_ceil_div(taps * b->channels_per_block, DEPTH_BLOCK);
-}
-
 /* Copy pixels x0, x0 + skip, ... of one source row, `width` of them, zeros outside of the image. */
 static void copy_row(float *to, const float *row, int64_t x0, int64_t skip, int64_t width,
                      const cnf_grid *g, int64_t channels, int64_t to_pitch)
@@ -183,8 +93,8 @@ const float *cnf_source_block(const cnf_grid *g, const cnf_blocking *b, float *b
                               int64_t cols, int64_t channel, int64_t channels)
 {
     int64_t y0 = g->h.first + row * g->h.step, x0 = g->w.first + col * g->w.step;
-    int64_t height = cnf_ceil_div(span(&g->h, rows), b->h_skip);
-    int64_t width = cnf_ceil_div(span(&g->w, cols), b->w_skip);
+    int64_t height = cnf_ceil_div(cnf_axis_span(&g->h, rows), b->h_skip);
+    int64_t width = cnf_ceil_div(cnf_axis_span(&g->w, cols), b->w_skip);
     const float *source = g->source + group * g->channels + channel;
     int64_t source_row = g->w.size * g->source_pitch;
     if (!b->copied)
@@ -211,9 +121,9 @@ static int64_t list_segments(const cnf_grid *g, const cnf_blocking *b, int64_t c
     int64_t run = b->merged ? g->w.taps * channels : channels;
     int64_t runs = b->merged ? g->h.taps : g->h.taps * g->w.taps;
     int64_t depth = runs * run, count = 0;
-    *passes = cnf_max(1, cnf_ceil_div(depth, DEPTH_BLOCK));
+    *passes = cnf_max(1, cnf_ceil_div(depth, CNF_DEPTH_BLOCK));
     /* Passes of whole runs where a run is short, so that no pass ends with a stub. */
-    int64_t quantum = run <= DEPTH_BLOCK / 2 && !b->merged ? run : 1;
+    int64_t quantum = run <= CNF_DEPTH_BLOCK / 2 && !b->merged ? run : 1;
     starts[0] = 0;
     int64_t done = 0;
     for (int64_t pass = 0; pass < *passes; pass++) {
@@ -239,71 +149,6 @@ static int64_t most_segments(const cnf_grid *g, const cnf_blocking *b)
     return g->h.taps * g->w.taps + b->depth_blocks + 1;
 }
 
-/* Cut the pixels of one axis into `parts`: images, else rows, else columns. */
-static void cut_pixels(const cnf_grid *g, cnf_blocking *b, int64_t parts)
-{
-    if (b->images > 1 || (b->rows == g->h.outputs && b->cols == g->w.outputs && g->n > 1)) {
-        b->images = cnf_max(1, cnf_ceil_div(g->n, parts));
-        b->image_blocks = cnf_ceil_div(g->n, b->images);
-    } else if (g->h.outputs > 1) {
-        b->rows = cnf_ceil_div(g->h.outputs, parts);
-        b->row_blocks = cnf_ceil_div(g->h.outputs, b->rows);
-    } else {
-        b->cols = cnf_ceil_div(g->w.outputs, parts);
-        b->col_blocks = cnf_ceil_div(g->w.outputs, b->cols);
-    }
-}
-
-static void cut_columns(const cnf_grid *g, cnf_blocking *b, int64_t parts)
-{
-    b->columns_per_block = cnf_max(1, cnf_ceil_div(cnf_panels(g), parts)) * cnf_kernel->panel;
-    b->column_blocks = cnf_ceil_div(g->columns, b->columns_per_block); /* 0: nothing to compute */
-}
-
-static int64_t tasks_of(const cnf_grid *g, const cnf_blocking *b)
-{
-    return b->image_blocks * b->row_blocks * b->col_blocks * b->column_blocks * g->groups;
-}
-
-/* Cycles until the last thread is done, of each unit of depth: a micro-tile multiplies for as many
- * cycles as it has rows, a panel comes from L2 or L3 once a task, and so does a source pixel. */
-static double makespan(const cnf_grid *g, const cnf_blocking *b)
-{
-    const double tiles = (double)cnf_ceil_div(b->images * b->rows * b->cols, cnf_kernel->tile_rows);
-    const double in_panel = tiles * (double)cnf_kernel->tile_rows + PANEL_CYCLES;
-    const double source = (double)(b->images * span(&g->h, b->rows) * span(&g->w, b->cols)) /
-                          (double)cnf_max(1, g->h.taps * g->w.taps);
-    const double task = (double)(b->columns_per_block / cnf_kernel->panel) * in_panel +
-                        PIXEL_CYCLES * source;
-    return (double)cnf_ceil_div(tasks_of(g, b), cnf_threads()) * task;
-}
-
-/* Where there are few tasks, cut them so that the threads end together. The columns are cut freely,
- * and the pixels too unless sums are taken a block of them: the cut must not show in those. */
-static void block_grid(const cnf_grid *g, cnf_blocking *b)
-{
-    cnf_block_pixels(g, b, TASK_PIXELS, 0);
-    const int64_t column_parts = cnf_max(1, cnf_ceil_div(g->columns, TASK_COLUMNS));
-    cut_columns(g, b, column_parts);
-    const int64_t tasks = tasks_of(g, b);
-    if (tasks == 0 || tasks >= MANY_TASKS * cnf_threads() || cnf_threads() == 1)
-        return;
-    const int fixed = g->epilogue && g->epilogue->sums;
-    const int64_t parts = cnf_max(b->image_blocks, cnf_max(b->row_blocks, b->col_blocks));
-    cnf_blocking best = *b;
-    for (int64_t p = parts; p <= (fixed ? parts : parts + 2 * cnf_threads()); p++) {
-        cnf_blocking tried = *b;
-        if (p > parts)
-            cut_pixels(g, &tried, p);
-        for (int64_t q = column_parts; q <= column_parts + 2 * cnf_threads(); q++) {
-            cut_columns(g, &tried, q);
-            if (makespan(g, &tried) < WORTH_CUTTING * makespan(g, &best))
-                best = tried;
-        }
-    }
-    *b = best;
-}
-
 /* Scratch: partial sums a pixel block; the segments of a full and of the last channel block; a
  * source block a thread. */
 typedef struct {
@@ -315,11 +160,6 @@ typedef struct {
     size_t block_stride;
 } grid_scratch;
 
-static int64_t pixel_blocks(const cnf_blocking *b)
-{
-    return b->image_blocks * b->row_blocks * b->col_blocks;
-}
-
 static size_t lay_out(const cnf_grid *g, const cnf_blocking *b, char *base, grid_scratch *s)
 {
     size_t segments = (size_t)cnf_round_up(most_segments(g, b) * (int64_t)sizeof(cnf_segment), 64);
@@ -328,7 +168,7 @@ static size_t lay_out(const cnf_grid *g, const cnf_blocking *b, char *base, grid
     s->sums = NULL;
     if (g->epilogue && g->epilogue->sums) {
         s->sums = (double *)base;
-        at += cnf_sums_bytes(pixel_blocks(b), g->groups * g->columns);
+        at += cnf_sums_bytes(cnf_pixel_blocks(b), g->groups * g->columns);
     }
     for (int i = 0; i < 2; i++) {
         s->segments[i] = (cnf_segment *)(base + at);
@@ -345,7 +185,7 @@ size_t cnf_grid_scratch(const cnf_grid *g)
 {
     cnf_blocking b;
     grid_scratch s;
-    block_grid(g, &b);
+    cnf_block_grid(g, &b);
     return lay_out(g, &b, NULL, &s);
 }
 
@@ -443,7 +283,7 @@ static void grid_task(const void *context, int64_t index, int thread)
     const cnf_blocking *b = job->b;
     const int64_t column = index % b->column_blocks * b->columns_per_block;
     int64_t rest = index / b->column_blocks;
-    const int64_t pixel_block = rest % pixel_blocks(b), group = rest / pixel_blocks(b);
+    const int64_t pixel_block = rest % cnf_pixel_blocks(b), group = rest / cnf_pixel_blocks(b);
     const int64_t col = rest % b->col_blocks * b->cols;
     rest /= b->col_blocks;
     const int64_t row = rest % b->row_blocks * b->rows;
@@ -497,7 +337,7 @@ void cnf_grid_run(const cnf_grid *g, void *scratch)
     cnf_blocking b;
     grid_scratch s;
     cnf_finish finish;
-    block_grid(g, &b);
+    cnf_block_grid(g, &b);
     lay_out(g, &b, scratch, &s);
     list_segments(g, &b, b.channels_per_block, s.segments[0], s.starts[0], &s.passes[0]);
     int64_t left = g->channels - (b.channel_blocks - 1) * b.channels_per_block;
@@ -524,10 +364,10 @@ void cnf_grid_run(const cnf_grid *g, void *scratch)
         job.residual = g->bias;
         job.residual_image = job.residual_row = job.residual_pixel = 0;
     }
-    int64_t tasks = pixel_blocks(&b) * b.column_blocks * g->groups;
+    const int64_t tasks = cnf_grid_tasks(g, &b);
     double flops = 2.0 * (double)(g->n * g->h.outputs * g->w.outputs) *
                    (double)(g->groups * g->columns) * (double)(cnf_depth(g) + 1);
     cnf_parallel(tasks, flops * CNF_NS_PER_FLOP, grid_task, &job);
     if (s.sums)
-        cnf_sums_join(g->sums, s.sums, pixel_blocks(&b), g->groups * g->columns);
+        cnf_sums_join(g->sums, s.sums, cnf_pixel_blocks(&b), g->groups * g->columns);
 }

@@ -53,17 +53,24 @@ typedef struct {
     size_t block_floats;
 } cnf_blocking;
 
+/* The cut: implicit_gemm_cut.c. */
+/* Channels of a block, which order the depth of what is packed. */
+int64_t cnf_block_channels(const cnf_grid *g);
+/* Source pixels that so many outputs reach, from the first to the last. */
+int64_t cnf_axis_span(const cnf_axis *a, int64_t outputs);
+void cnf_block_pixels(const cnf_grid *g, cnf_blocking *b, int64_t most_pixels, int copy);
+void cnf_block_grid(const cnf_grid *g, cnf_blocking *b);
+int64_t cnf_pixel_blocks(const cnf_blocking *b);
+int64_t cnf_grid_tasks(const cnf_grid *g, const cnf_blocking *b);
+
 cnf_grid cnf_grid_forward(const cnf_conv2d *d);
 void cnf_grid_flatten(cnf_grid *g);
 /* The source needed for one block, copied into `block` with zeros for padding, or in place. */
 const float *cnf_source_block(const cnf_grid *g, const cnf_blocking *b, float *block, int64_t group,
                               int64_t image, int64_t images, int64_t row, int64_t rows, int64_t col,
                               int64_t cols, int64_t channel, int64_t channels);
-void cnf_block_pixels(const cnf_grid *g, cnf_blocking *b, int64_t most_pixels, int copy);
 int64_t cnf_depth(const cnf_grid *g);
 int64_t cnf_panels(const cnf_grid *g);
-/* Channels of a block, which order the depth of what is packed. */
-int64_t cnf_block_channels(const cnf_grid *g);
 size_t cnf_grid_packed_size(const cnf_grid *g);
 size_t cnf_grid_scratch(const cnf_grid *g);
 void cnf_grid_run(const cnf_grid *g, void *scratch);

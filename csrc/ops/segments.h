@@ -10,6 +10,8 @@
 
 /* Upper bound of a panel's columns over all instruction sets, for buffers on the stack. */
 #define CNF_MAX_PANEL 32
+/* Depth of one pass over a panel: 256 x 32 floats = 32 KiB, the panel that stays in L1. */
+#define CNF_DEPTH_BLOCK 256
 
 typedef struct {
     int64_t offset; /* floats from the tile's base in A */

@@ -13,7 +13,6 @@
 #include "../machine/machine.h"
 
 #define POINTS CNF_WINOGRAD_POINTS
-#define DEPTH_BLOCK 256 /* as in implicit_gemm.c: one panel in L1 */
 /* V of a block: 384 KiB of L2, but no more than 7 micro-tiles high, where M would grow instead. */
 #define V_FLOATS (96 * 1024)
 #define BLOCK_MICRO_TILES 7
@@ -119,8 +118,8 @@ static void multiply(const winograd_job *job, int64_t count, int64_t columns, co
 {
     const int64_t panel = cnf_kernel->panel;
     for (int64_t point = 0; point < POINTS; point++, u += job->channels * panel) {
-        for (int64_t c = 0; c == 0 || c < job->channels; c += DEPTH_BLOCK) {
-            const cnf_segment segment = {c, cnf_min(DEPTH_BLOCK, job->channels - c)};
+        for (int64_t c = 0; c == 0 || c < job->channels; c += CNF_DEPTH_BLOCK) {
+            const cnf_segment segment = {c, cnf_min(CNF_DEPTH_BLOCK, job->channels - c)};
             const int64_t floats = job->fetching ? segment.length * panel : 0;
             const cnf_ahead ahead = {(const char *)(u + (c + segment.length) * panel), 4 * floats};
             cnf_kernel->gemm_strip(m + point * job->m_stride, panel, count, columns,
