@@ -233,3 +233,38 @@ print(os.waitpid(child, 0)[1], cnnfast.get_num_threads())
 """
     )
     assert python(script) == "0 2"
+
+
+def test_a_compiled_model_is_a_quiet_guest() -> None:
+    """32 threads get one model's bits, a child forked after calls can call, then all is still."""
+    script = """
+import os, threading, time
+import numpy as np
+import cnnfast
+from cnnfast import models
+
+cnnfast.set_num_threads(2)
+images = np.random.default_rng(0).random((32, 3, 32, 32), np.float32)
+model = cnnfast.compile(models.resnet18_cifar().eval(), images[:1])
+wanted = [model(image[None]).tobytes() for image in images]
+wrong = []
+
+def work(i):
+    for _ in range(3):
+        if model(images[i : i + 1]).tobytes() != wanted[i]:
+            wrong.append(i)
+
+workers = [threading.Thread(target=work, args=(i,)) for i in range(32)]
+for worker in workers:
+    worker.start()
+for worker in workers:
+    worker.join()
+child = os.fork()
+if child == 0:
+    os._exit(int(model(images[:1]).tobytes() != wanted[0]))
+code = os.waitpid(child, 0)[1]
+start = time.process_time()
+time.sleep(5)
+print(wrong, code, time.process_time() - start < 0.02)
+"""
+    assert python(script) == "[] 0 True"

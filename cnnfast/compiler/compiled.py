@@ -65,8 +65,14 @@ class CompiledModel:
         self._start()
 
     @classmethod
-    def load(cls, path: PathLike) -> CompiledModel:
+    def load(cls, path: PathLike, threads: int | None = None) -> CompiledModel:
         """Return the model that `save` wrote; `cnnfast.load` does so, too.
+
+        Parameters
+        ----------
+        path : path
+        threads : int, optional
+            Instead of the number that was saved.
 
         Raises
         ------
@@ -76,7 +82,7 @@ class CompiledModel:
             Where it cannot be read.
         """
         graph, entries, mapped = read_graph(path)
-        model = cls(graph, entries.get("threads"))
+        model = cls(graph, threads or entries.get("threads"))
         model._mapped = mapped
         return model
 
