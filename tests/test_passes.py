@@ -29,18 +29,21 @@ WEIGHTS = {
     "turned": uniform(4, 2, 2, 2), "one": uniform(4) + 2.0, "two": uniform(4), "three": uniform(4),
     "four": uniform(4) + 2.0, "channels": uniform(4, 1, 1) + 2.0, "rows": uniform(6, 7),
     "m": uniform(5, 168), "n": uniform(168, 5), "v": uniform(5), "last": uniform(7, 3),
+    "half": uniform(84, 5), "grey": uniform(1, 4, 1, 1),
 }
 NUMBERS = {
     "0": 0.0, "3": 3.0, "6": 6.0, "1/6": 1 / 6, "1": 1.0,
 }  # fmt: skip
 SIZES = {
     "border": [0, 0, 1, 2, 0, 0, 3, 0], "batches": [1, 0, 0, 0, 0, 0, 0, 0], "pair": [0, -1],
-    "sizes": [2, 4, 42], "perm": [1],
+    "sizes": [2, 4, 42], "perm": [1], "halves": [-1, 84], "odd": [-1, 7], "whole0": 0, "whole3": 3,
+    "whole6": 6,
 }  # fmt: skip
 CONSTANTS: dict[str, np.ndarray] = {
     **WEIGHTS,
     **{name: np.array(value, np.float32) for name, value in NUMBERS.items()},
     **{name: np.array(value, np.int64) for name, value in SIZES.items()},
+    "no": np.array(False), "deep6": np.full((1,) * 5, 6, np.float32),
 }
 
 
@@ -54,7 +57,8 @@ def graph(text: str, **attributes: Any) -> Graph:
         output, call = part.split("=")
         operator, inputs = call.rstrip(")").split("(")
         given = attributes.get(output, {})
-        nodes.append(Node(operator, inputs.split(",") if inputs else [], [output], given))
+        outputs = output.split("+")
+        nodes.append(Node(operator, inputs.split(",") if inputs else [], outputs, given))
     inputs = {"x": ("float32", (None, 4, None, None))}
     return Graph(nodes, inputs, [nodes[-1].outputs[0]], CONSTANTS, {"": 21})
 
@@ -90,6 +94,10 @@ SAME = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}
         ("t=Transpose(x) u=Transpose(t) y=Relu(u)",
          {"t": {"perm": [0, 2, 3, 1]}, "u": {"perm": [0, 2, 3, 1]}}, "Transpose Transpose Relu"),
         ("s=Shape(x) y=Reshape(x,s)", {}, "Shape Reshape"),
+        ("i=Identity(x) y=Relu(x)", {}, "Relu"),  # nobody reads i
+        ("d+mask=Dropout(x) y=Relu(d)", {}, "Relu"),
+        ("d+mask=Dropout(x,1/6,no) y=Relu(d)", {}, "Relu"),
+        ("d+mask=Dropout(x) y=Where(mask,x,d)", {}, "Dropout Where"),
     ],
 )
 def test_fold_constants(text: str, attributes: dict[str, Any], wanted: str) -> None:
@@ -119,12 +127,15 @@ def test_drop_unused() -> None:
         ("a=Add(x,3) e=Clip(a,0,6) s=Mul(e,x) y=Mul(s,1/6)", "HardSwish"),
         ("a=Add(x,3) e=Clip(a,0,3) y=Div(e,6)", "Add Clip Div"),
         ("a=Add(x,1) e=Clip(a,0,6) y=Div(e,6)", "Add Clip Div"),
+        ("a=Add(x,3) e=Clip(a,0,6) y=Div(e,deep6)", "Add Clip Div"),  # the result has five axes
+        ("i=Cast(x) a=Add(i,whole3) e=Clip(a,whole0,whole6) y=Div(e,whole6)", "Cast Add Clip Div"),
         ("s=Sigmoid(x) t=Mul(x,s) y=Add(t,s)", "Sigmoid Mul Add"),  # the gate is read twice
         ("r=Relu(x) s=Sigmoid(r) y=Mul(x,s)", "Relu Sigmoid Mul"),
     ],
 )
 def test_recognize_activations(text: str, wanted: str) -> None:
-    check(recognize_activations, graph(text, s={"alpha": 1 / 6} if "HardS" in text else {}), wanted)
+    attributes = {"s": {"alpha": 1 / 6} if "HardS" in text else {}, "i": {"to": 7}}
+    check(recognize_activations, graph(text, **attributes), wanted)
 
 
 def test_another_hard_sigmoid_is_left_alone() -> None:
@@ -230,6 +241,10 @@ def test_lower_batch_norms(text: str, wanted: str) -> None:
         ("k=Mul(x,0) a=Add(k,3) padded=Conv(a,w)", "Mul Add Conv"),
         ("k=Mul(x,channels) c=Conv(k,w) y=Add(c,k)", "Mul Conv Add"),
         ("k=Mul(x,x) y=Conv(k,w)", "Mul Conv"),
+        ("g=Conv(x,grey) k=Mul(g,channels) y=Conv(k,w)", "Conv Mul Conv"),  # one channel made four
+        ("g=Conv(x,grey) a=Add(channels,g) y=Conv(a,w)", "Conv Add Conv"),
+        ("s=Softmax(x) k=Mul(s,channels) y=Conv(k,w)", "Softmax Mul Conv"),  # of unknown channels
+        ("r=Relu(x) k=Mul(r,channels) y=Conv(k,w)", "Relu Conv"),
     ],
 )
 def test_fold_factors(text: str, wanted: str) -> None:
@@ -270,6 +285,14 @@ def test_fuse_linear(text: str, wanted: str) -> None:
     check(fuse_linear, graph(text, y=turned if "Gemm(f,m" in text else {}, t=attributes), wanted)
 
 
+@pytest.mark.parametrize("text", ["f=Reshape(c,halves) y=Gemm(f,half)",
+                                  "f=Reshape(c,odd) y=Gemm(f,last)"])
+def test_fold_flatten_of_rows_that_are_parts_of_samples(text: str) -> None:
+    wanted = "Reshape" if "odd" in text else "FlattenChannelsLast"
+    check(lambda g: fold_flatten(fuse_linear(g)), graph(f"c=Conv(x,w) {text}", c=SAME),
+          f"Conv {wanted} FusedLinear")
+
+
 @pytest.mark.parametrize("flat", ["f=Flatten(p)", "f=Reshape(p,pair)"])
 def test_fold_flatten(flat: str) -> None:
     """Behind a convolution the number of channels is known; the weights change their order."""
@@ -280,6 +303,19 @@ def test_fold_flatten(flat: str) -> None:
     unknown = graph(f"p=Relu(x) {flat} y=Gemm(f,n)")
     check(lambda g: fold_flatten(fuse_linear(g)), unknown,
           f"Relu {flat[2:].split('(')[0]} FusedLinear")
+
+
+def test_additions_of_old_opsets_name_an_axis() -> None:
+    before = graph("c=Conv(x,w) s=ReduceMean(x) y=Add(c,s)", c=SAME, y={"axis": 0, "broadcast": 1},
+                   s={"axes": [1, 2, 3], "keepdims": 0})
+    before.opset[""] = 6
+    check(fuse_convolutions, before, "FusedConv ReduceMean Add")
+
+
+def test_pads_beside_valid_are_not_counted() -> None:
+    both = {"auto_pad": "VALID", "pads": [1, 1, 1, 1]}
+    after = check(fold_pads, graph("p=Pad(x,border) y=Conv(p,w)", y=both), "Conv")
+    assert after.nodes[0].attributes["pads"] == [1, 2, 3, 0]
 
 
 def test_all_passes_together() -> None:

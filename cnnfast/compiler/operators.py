@@ -92,6 +92,13 @@ def Affine(x: Value, *, alpha: float, beta: float) -> Tensor:
 
 
 @operator(FUNCTION_DOMAIN)
-def FlattenChannelsLast(x: Tensor) -> Tensor:
-    """One row a sample, in the order of an image's memory: pixels, then channels."""
-    return x.permute(0, 2, 3, 1).reshape((x.shape[0], math.prod(x.shape[1:])))
+def FlattenChannelsLast(x: Tensor, *, columns: int = 0) -> Tensor:
+    """One row a sample, in the order of an image's memory: pixels, then channels.
+
+    With `columns`, rows of so many elements, which may be parts of samples, reordered likewise.
+    """
+    channels, each = x.shape[1], math.prod(x.shape[1:])
+    if columns in (0, each):
+        return x.permute(0, 2, 3, 1).reshape((x.shape[0], each))
+    cut = x.reshape((-1, channels, columns // channels))
+    return cut.permute(0, 2, 1).reshape((-1, columns))

@@ -89,9 +89,12 @@ def recognize_activations(graph: Graph) -> Graph:
 
 
 def _is(draft: Draft, name: str, value: float) -> bool:
+    """Whether `name` is a floating constant of one element, this one, that adds no axis."""
     array = draft.constant(name)
-    return array is not None and array.size == 1 and math.isclose(
-        float(array.reshape(-1)[0]), value, rel_tol=1e-6)
+    return (
+        array is not None and array.size == 1 and array.ndim <= 1 and array.dtype.kind == "f"
+        and math.isclose(float(array.reshape(-1)[0]), value, rel_tol=1e-6)
+    )
 
 
 def _divided_by_six(draft: Draft, node: Node) -> str | None:

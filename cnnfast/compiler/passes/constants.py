@@ -45,10 +45,11 @@ def fold_constants(graph: Graph) -> Graph:
 def _is_identity(draft: Draft, node: Node) -> bool:
     if node.operator == "Identity":
         return node.inputs[0] not in draft.constants
-    unused = not any(draft.only_reader(name) is not None or name in draft.graph.outputs
-                     for name in node.outputs[1:])
-    evaluating = len(node.inputs) < 3 or not node.inputs[2]
-    return node.operator == "Dropout" and evaluating and unused and len(node.outputs) <= 1
+    if node.operator != "Dropout" or any(map(draft.is_read, node.outputs[1:])):
+        return False
+    training = node.inputs[2] if len(node.inputs) > 2 else ""
+    asked = draft.constant(training)
+    return not training or (asked is not None and not asked.any())
 
 
 def _merge_transposes(draft: Draft, number: int, node: Node) -> None:

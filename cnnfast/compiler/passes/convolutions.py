@@ -35,7 +35,9 @@ def fold_pads(graph: Graph) -> Graph:
             continue
         half = len(widths) // 2
         inner = [*widths[2:half], *widths[half + 2 :]]
-        own = node.attributes.get("pads") or [0] * len(inner)
+        valid = node.attributes.get("auto_pad") == "VALID"
+        own = [] if valid else node.attributes.get("pads")
+        own = own or [0] * len(inner)
         pads = [a + b for a, b in zip(own, inner, strict=True)]
         attributes = {**node.attributes, "pads": pads, "auto_pad": "NOTSET"}
         inputs = [draft.node(pad).inputs[0], *node.inputs[1:]]
@@ -88,6 +90,8 @@ def _affine(draft: Draft, node: Node, source: Node) -> tuple[np.ndarray, np.ndar
         if node.attributes.get("training_mode") or any(v is None for v in vectors):
             return None
         scale, bias, mean, var = (np.asarray(v, np.float64) for v in vectors)
+        if any(v.shape != (channels,) for v in (scale, bias, mean, var)):
+            return None  # whoever runs the graph is told
         factor = scale / np.sqrt(var + node.attributes.get("epsilon", 1e-5))
         return factor, bias - mean * factor
     if node.operator not in ("Add", "Sub", "Mul", "Div") or len(node.inputs) != 2:
@@ -216,7 +220,7 @@ def _fuse(draft: Draft, number: int, node: Node) -> None:
     attributes: dict[str, Any] = dict(node.attributes)
     reader = draft.only_reader(node.outputs[0])
     add = reader if reader is not None and draft.node(reader).operator == "Add" else None
-    if add is not None:
+    if add is not None and not draft.node(add).attributes:  # opset 6 aligned axes otherwise
         a, b = draft.node(add).inputs
         residual = b if a == node.outputs[0] else a
         if draft.constant(residual) is None and a != b:

@@ -39,9 +39,24 @@ def _before(draft: Draft, name: str, operator: str, channels: int, rank: int) ->
     for x, other in (draft.node(number).inputs, draft.node(number).inputs[::-1]):
         constant = draft.constant(other)
         vector = None if constant is None else per_channel(constant, channels, rank)
-        if vector is not None:
+        if constant is None or vector is None:
+            continue
+        if constant.size == 1 or _channels(draft, x, rank) == channels:
             return number, x, vector
     return None
+
+
+def _channels(draft: Draft, name: str, rank: int) -> int | None:
+    """Return how many channels an image has before or after factors and summands a channel."""
+    number = draft.maker(name, "Mul", "Add")
+    if number is None:
+        return draft.channels(name, rank)
+    x, other = draft.node(number).inputs
+    x, other = (other, x) if draft.constant(other) is None else (x, other)
+    constant, channels = draft.constant(other), draft.channels(x, rank)
+    if constant is None or channels is None or per_channel(constant, channels, rank) is None:
+        return None
+    return channels
 
 
 def _spread(node: Node, weight: np.ndarray, vector: np.ndarray) -> np.ndarray:

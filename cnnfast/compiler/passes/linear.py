@@ -95,13 +95,6 @@ def _summand(draft: Draft, node: Node, name: str, columns: int) -> np.ndarray | 
 
 # ---- flatten -------------------------------------------------------------------------------
 
-_KEEPING = frozenset({
-    "Relu", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "BatchNormalization",
-    "Clip", "Sigmoid", "HardSwish", "HardSigmoid", "Swish", "LeakyRelu", "Tanh", "LRN", "Elu",
-})  # fmt: skip
-"""Operators whose result has as many channels as their first input."""
-
-
 def fold_flatten(graph: Graph) -> Graph:
     """Flatten an image in the order of its memory, channels last, with the weights behind in it.
 
@@ -116,34 +109,32 @@ def fold_flatten(graph: Graph) -> Graph:
             continue
         weight = draft.constant(node.inputs[1])
         image = draft.node(flat).inputs[0]
-        channels = _channels(draft, image) if _is_flatten(draft, draft.node(flat)) else None
+        rows = _rows(draft, draft.node(flat))
+        channels = None if rows is None else _channels(draft, image)
         if channels is None or weight is None or weight.shape[1] == channels:
             continue
+        if weight.shape[1] % channels:
+            continue  # parts of samples that no order of pixels and channels fits
         cut = weight.reshape(weight.shape[0], channels, -1)
         turned = cut.swapaxes(1, 2).reshape(weight.shape)
         inputs = [node.inputs[0], draft.add_constant(node.inputs[1], turned), *node.inputs[2:]]
         draft.put(number, replace(node, inputs=inputs))
-        last = Node("FlattenChannelsLast", [image], draft.node(flat).outputs, {}, FUNCTION_DOMAIN)
-        draft.put(flat, last)
+        attributes = {"columns": weight.shape[1]} if rows == -1 else {}
+        outputs = draft.node(flat).outputs
+        draft.put(flat, Node("FlattenChannelsLast", [image], outputs, attributes, FUNCTION_DOMAIN))
     return draft.finish()
 
 
-def _is_flatten(draft: Draft, node: Node) -> bool:
-    """Whether a node makes one row of each sample."""
+def _rows(draft: Draft, node: Node) -> int | None:
+    """Return 0 where a node makes one row of each sample, -1 where as many as there are."""
     if node.operator == "Flatten":
-        return bool(node.attributes.get("axis", 1) == 1)
+        return 0 if node.attributes.get("axis", 1) == 1 else None
     sizes = draft.constant(node.inputs[1]) if len(node.inputs) > 1 else None
-    return sizes is not None and sizes.size == 2 and sizes.reshape(-1)[0] in (0, -1)
+    rows = sizes.reshape(-1)[0] if sizes is not None and sizes.size == 2 else None
+    return int(rows) if rows in (0, -1) else None
 
 
 def _channels(draft: Draft, name: str) -> int | None:
-    """Return how many channels an image has, None where `name` may be something else."""
-    while True:
-        number = draft.maker(name, "Conv", "FusedConv", *_KEEPING)
-        if number is None:
-            return None
-        node = draft.node(number)
-        if node.operator in ("Conv", "FusedConv"):
-            weight = draft.constant(node.inputs[1])
-            return weight.shape[0] if weight is not None and weight.ndim == 4 else None
-        name = node.inputs[0]
+    """Return how many channels an image has that a convolution made, None for anything else."""
+    made = draft.maker(draft.origin(name), "Conv", "FusedConv")
+    return None if made is None else draft.channels(name, 4)

@@ -11,6 +11,13 @@ from ...graph import Graph, Node
 
 __all__ = ["Draft"]
 
+_KEEPING = frozenset({
+    "Relu", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "BatchNormalization",
+    "Clip", "Sigmoid", "HardSwish", "HardSigmoid", "Swish", "LeakyRelu", "Tanh", "LRN", "Elu",
+    "Cast",
+})  # fmt: skip
+"""Operators whose result has the axes and as many channels as their first input."""
+
 
 class Draft:
     """A graph that a pass is rewriting.
@@ -60,6 +67,31 @@ class Draft:
         readers = self._readers.get(name, [])
         return readers[0] if len(readers) == 1 and name not in self._outside else None
 
+    def is_read(self, name: str) -> bool:
+        """Whether anybody reads the value `name`."""
+        return bool(self._readers.get(name)) or name in self._outside
+
+    def origin(self, name: str) -> str:
+        """Return the value of as many axes and channels that `name` is computed from."""
+        while (number := self.maker(name, *_KEEPING)) is not None:
+            name = self.node(number).inputs[0]
+        return name
+
+    def channels(self, name: str, rank: int) -> int | None:
+        """Return how many channels an image of `rank` axes has, None where that is not known."""
+        name = self.origin(name)
+        number = self.maker(name, "Conv", "FusedConv", "Transpose")
+        if number is not None and self.node(number).operator != "Transpose":
+            weight = self.constant(self.node(number).inputs[1])
+            return weight.shape[0] if weight is not None and weight.ndim == rank else None
+        axis = 1
+        if number is not None:
+            axis = self.node(number).attributes.get("perm", [0, rank - 2])[1]
+            name = self.node(number).inputs[0]
+        _, shape = self.graph.inputs.get(name, ("", None))
+        size = shape[axis] if shape is not None and len(shape) == rank else None
+        return size if isinstance(size, int) and size > 0 else None
+
     def node(self, number: int) -> Node:
         """Return node `number`, which the pass has not removed."""
         node = self.nodes[number]
@@ -80,22 +112,25 @@ class Draft:
     def put(self, number: int, node: Node, removed: Iterable[int] = ()) -> None:
         """Let `node` stand at place `number`, instead of the nodes `removed` as well."""
         for other in (number, *removed):
-            old = self.nodes[other]
-            if old is not None:
-                for name in old.inputs:
-                    if other in self._readers.get(name, []):
-                        self._readers[name].remove(other)
-                self.nodes[other] = None
+            self._remove(other)
         self.nodes[number] = node
         self._enter(number, node)
+
+    def _remove(self, number: int) -> None:
+        old = self.nodes[number]
+        if old is not None:
+            for name in old.inputs:
+                self._readers[name].remove(number)
+            self.nodes[number] = None
 
     def forward(self, number: int, name: str) -> None:
         """Remove node `number`, whose first output is the value `name`."""
         old = self.node(number)
-        self.nodes[number] = None
+        self._remove(number)
         result = old.outputs[0]
         if result in self._outside:  # keep the output's name
             self.nodes[number] = Node("Identity", [name], [result])
+            self._enter(number, self.node(number))
             return
         for reader in self._readers.pop(result, []):
             node = self.node(reader)
