@@ -237,6 +237,7 @@ def norm_forward(
     groups: int,
     momentum: float,
     eps: float,
+    sums: np.ndarray | None = None,
 ) -> None: ...
 def norm_backward(
     dx: np.ndarray | None,

@@ -23,7 +23,8 @@ cnp.import_array()
 cdef extern from "cnnfast.h" nogil:
     ctypedef int cnf_status
     int CNF_OK, CNF_BAD_ARGUMENT, CNF_OUT_OF_MEMORY, CNF_BAD_LABEL
-    int CNF_MAX_RANK, CNF_MAX_BUFFERS
+    int CNF_MAX_RANK
+    enum: CNF_MAX_BUFFERS
 
     const char *cnf_cpu_name()
     const char *cnf_isa_name()
@@ -40,7 +41,7 @@ cdef extern from "cnnfast.h" nogil:
 
     ctypedef struct cnf_call:
         int primitive
-        void *buffers[8]
+        void *buffers[CNF_MAX_BUFFERS]
         const void *descriptor
     cnf_status cnf_execute(int primitive, void *const *buffers, const void *descriptor)
     cnf_status cnf_replay(const cnf_call *calls, size_t count)
@@ -457,7 +458,7 @@ cdef int check(cnf_status status, str what) except -1:
 
 cdef int issue(int primitive, tuple arrays, const void *descriptor) except -1:
     """Run a primitive on `arrays` (None: absent operand) and record it where a recording is on."""
-    cdef void *buffers[8]
+    cdef void *buffers[CNF_MAX_BUFFERS]
     cdef Py_ssize_t i, count = len(arrays)
     cdef cnf_status status
     if count != cnf_primitive_buffers(primitive):

@@ -49,7 +49,7 @@ typedef enum {
     cnf_primitive_count
 } cnf_primitive_id;
 
-#define CNF_MAX_BUFFERS 8
+#define CNF_MAX_BUFFERS 9
 
 /* Run one primitive now. `buffers` holds its operands in the order of its C function. */
 cnf_status cnf_execute(int primitive, void *const *buffers, const void *descriptor);

@@ -12,6 +12,7 @@ from reference_cases import first, gradients
 
 from cnnfast import Tensor, _core
 from cnnfast import functional as F
+from cnnfast.functional.convolution import fused_conv2d
 
 EPSILON = float(np.finfo(np.float32).eps)
 SHAPES = [
@@ -189,6 +190,77 @@ def as_image(x: np.ndarray) -> np.ndarray:
 def test_norm_threads(isa: str, same_bits: Any, per_sample: bool, groups: int) -> None:
     x = normal(4, 67, 41, 37)
     same_bits(lambda: norm_arrays(x, groups, per_sample, as_image))
+
+
+def forward_with(
+    sums: np.ndarray | None, x: np.ndarray, running: np.ndarray | None = None
+) -> np.ndarray:
+    """What batch norm writes for x, given sums or None, as one vector."""
+    c = x.shape[1]
+    y, (mean, invstd) = _core.empty_image(*x.shape), np.empty((2, c), np.float32)
+    old = (None, None) if running is None else running.copy()
+    weight, bias = normal(c, seed=1), normal(c, seed=2)
+    _core.norm_forward(y, mean, invstd, *old, x, weight, bias, False, c, 0.3, 1e-5, sums)
+    written = (y, mean, invstd) if running is None else (y, mean, invstd, *old)
+    return np.concatenate([a.ravel() for a in written])
+
+
+@pytest.mark.parametrize("far", [0.0, 1e3])
+@pytest.mark.parametrize("way", ["direct", "winograd", "depthwise"])
+def test_sums_of_the_convolution_before(
+    isa: str, monkeypatch: pytest.MonkeyPatch, same_bits: Any, way: str, far: float
+) -> None:
+    """They replace the sweep that takes them, at no loss, even of a mean far from zero."""
+    monkeypatch.setenv("CNNFAST_CONV", way)
+    w = Tensor(normal(35, 1 if way == "depthwise" else 35, 3, 3, seed=3))
+    bias, sums = Tensor(normal(35, seed=4, mean=far)), np.empty((2, 35))
+    x = Tensor(normal(3, 35, 19, 23))
+    y = fused_conv2d(x, w, bias, padding=1, groups=35 // w.shape[1], sums=sums).array
+    running = normal(2, 35, seed=5)
+    given = same_bits(lambda: forward_with(sums, y, running))
+    expected = reference.batch_norm(
+        y, *running, normal(35, seed=1), normal(35, seed=2), training=True, momentum=0.3
+    )
+    images = given[: y.size].reshape(y.shape)
+    np.testing.assert_allclose(images, expected[0], rtol=0, atol=2e-5)
+    np.testing.assert_allclose(given[-70:].reshape(2, 35), expected[1:], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(given, forward_with(None, y, running), rtol=1e-5, atol=2e-5)
+
+
+def test_sums_are_not_taken_again() -> None:
+    x, sums = as_image(normal(2, 5, 3, 4)), np.stack([np.full(5, 24.0), np.full(5, 72.0)])
+    mean_and_invstd = forward_with(sums, x)[-10:].reshape(2, 5)
+    np.testing.assert_allclose(mean_and_invstd, [[1] * 5, [2**-0.5] * 5], rtol=1e-5)
+
+
+def test_sums_are_checked() -> None:
+    x, statistics = normal(2, 5, 3, 4), np.empty((2, 2, 5), np.float32)
+    for sums, per_sample, message in (
+        (np.zeros((2, 4)), False, "sums: expected 10"),
+        (np.zeros((2, 5), np.float32), False, "sums: expected 10"),
+        (np.zeros((2, 5)), True, "sums: they are of the whole batch"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            _core.norm_forward(
+                as_image(x), *statistics[:, : 2 if per_sample else 1], None, None, as_image(x),
+                None, None, per_sample, 5, 0.1, 1e-5, sums,
+            )  # fmt: skip
+
+
+def test_sums_in_a_recording() -> None:
+    """Convolution and norm replay as two primitives, the second fed by the first."""
+    x, w, sums = Tensor(normal(2, 5, 9, 8)), Tensor(normal(7, 5, 3, 3)), np.empty((2, 7))
+    y, (mean, invstd) = _core.empty_image(2, 7, 7, 6), np.empty((2, 7), np.float32)
+    fused_conv2d(x, w)  # packs the weight
+    with _core.Recording() as recording:
+        middle = fused_conv2d(x, w, sums=sums).array
+        _core.norm_forward(
+            y, mean, invstd, None, None, middle, None, None, False, 7, 0.1, 1e-5, sums
+        )
+    x.copy_(normal(2, 5, 9, 8, seed=1, mean=3.0))
+    recording.replay()
+    expected = F.batch_norm(F.conv2d(x, w), None, None, training=True).numpy()
+    np.testing.assert_allclose(y, expected, atol=1e-5)
 
 
 def test_layer_and_local_norm_threads(isa: str, same_bits: Any) -> None:

@@ -57,10 +57,12 @@ cdef int expect_vectors(int64_t count, str names, tuple arrays, bint written=Fal
 def norm_forward(cnp.ndarray y not None, cnp.ndarray mean not None, cnp.ndarray invstd not None,
                  cnp.ndarray running_mean, cnp.ndarray running_var, cnp.ndarray x not None,
                  cnp.ndarray weight, cnp.ndarray bias, bint per_sample, int64_t groups,
-                 double momentum, double eps):
+                 double momentum, double eps, cnp.ndarray sums=None):
     """Normalise image x by its own statistics: batch norm, or per_sample group and instance norm.
 
     mean and invstd (samples or 1, groups) keep them; the running ones (C) are blended in place.
+    `sums`, float64 (2, C), are those of x and of x^2 a channel, which `conv2d_forward` and
+    `depthwise_forward` can take: batch norm then reads x once less.
     """
     cdef cnf_norm d
     fill_norm(&d, y, x, None, per_sample, groups, eps)
@@ -70,8 +72,12 @@ def norm_forward(cnp.ndarray y not None, cnp.ndarray mean not None, cnp.ndarray 
     expect_vectors(d.c, "weight bias", (weight, bias))
     if groups != d.c and not (running_mean is None and running_var is None):
         raise ValueError("running statistics need groups of one channel")
+    if sums is not None:
+        if per_sample:
+            raise ValueError("sums: they are of the whole batch, so expected none with per_sample")
+        expect_dense(sums, cnp.NPY_FLOAT64, 2 * d.c, "sums")
     issue(cnf_id_norm_forward,
-          (y, mean, invstd, running_mean, running_var, x, weight, bias), &d)
+          (y, mean, invstd, running_mean, running_var, x, weight, bias, sums), &d)
 
 
 def norm_backward(cnp.ndarray dx, cnp.ndarray dweight, cnp.ndarray dbias, cnp.ndarray dy not None,

@@ -3,8 +3,8 @@
 cdef extern from "cnnfast.h" nogil:
     ctypedef struct cnf_plan_call:
         int primitive
-        int32_t base[8]
-        int64_t offset[8]
+        int32_t base[CNF_MAX_BUFFERS]
+        int64_t offset[CNF_MAX_BUFFERS]
         const void *descriptor
     enum: CNF_BASE_FIRST
     ctypedef struct cnf_plan:

@@ -3,9 +3,9 @@
  * All three are one computation over segments of pixels: batch norm has one segment of n*h*w rows,
  * the others have n segments of h*w. Statistics are taken a segment and group of neighbouring
  * channels (batch and instance norm: groups of one channel) in three steps: sums a channel over
- * chunks of rows, in parallel; mean and deviation a group, from sums in double; one sweep that
- * applies coefficients a channel. Chunks follow from the shape alone, so the thread count never
- * changes a bit.
+ * chunks of rows, in parallel, unless batch norm is given them; mean and deviation a group, from
+ * sums in double; one sweep that applies coefficients a channel. Chunks follow from the shape alone,
+ * so the thread count never changes a bit.
  *
  * x, y, dx, dy (segments * rows, c) with a pitch; mean, invstd (segments, groups); weight, bias,
  * running_mean, running_var, dweight, dbias (c). Called by functional.batch_norm, group_norm,
@@ -169,6 +169,13 @@ static void sum_products(const void *context, int64_t task, int thread)
             }
         }
     }
+}
+
+/* Take sums[2][c] of the one segment as its only chunk. */
+static void accept_sums(norm *f, const double *sums)
+{
+    f->chunks = 1;
+    memcpy(f->sums, sums, (size_t)(2 * f->d->c) * sizeof(double));
 }
 
 static void sum_all(const norm *f, cnf_task *task, int arrays)
@@ -350,16 +357,20 @@ static void apply_all(const norm *f, cnf_task *task, int arrays)
 
 cnf_status cnf_norm_forward(float *y, float *mean, float *invstd, float *running_mean,
                             float *running_var, const float *x, const float *weight,
-                            const float *bias, const cnf_norm *d, void *scratch)
+                            const float *bias, const double *sums, const cnf_norm *d,
+                            void *scratch)
 {
-    if (d->groups < 1 || d->c % d->groups != 0
+    if (d->groups < 1 || d->c % d->groups != 0 || (sums && d->segments != 1)
         || ((running_mean || running_var) && d->groups != d->c))
         return CNF_BAD_ARGUMENT;
     if (is_empty(d))
         return CNF_OK;
     norm f = {.x = x, .weight = weight, .bias = bias, .y = y, .mean = mean, .invstd = invstd};
     take(&f, d, scratch);
-    sum_all(&f, sum_moments, 1);
+    if (sums)
+        accept_sums(&f, sums);
+    else
+        sum_all(&f, sum_moments, 1);
     finish_all(&f, finish_forward);
     if (running_mean || running_var)
         blend_running(&f, running_mean, running_var);

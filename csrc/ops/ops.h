@@ -57,11 +57,13 @@ cnf_status cnf_max_pool2d_backward(float *dx, const float *dy, const void *index
                                    const int32_t *rows, const int32_t *cols, const cnf_gather *d,
                                    void *scratch);
 
-/* norm: weight, bias, the running statistics, dx, dweight and dbias may be NULL */
+/* norm: weight, bias, the running statistics, dx, dweight and dbias may be NULL, and sums: those of x
+ * and of x^2 a channel, [2][c], that a convolution's epilogue took; only of one segment */
 size_t cnf_norm_scratch(const cnf_norm *d);
 cnf_status cnf_norm_forward(float *y, float *mean, float *invstd, float *running_mean,
                             float *running_var, const float *x, const float *weight,
-                            const float *bias, const cnf_norm *d, void *scratch);
+                            const float *bias, const double *sums, const cnf_norm *d,
+                            void *scratch);
 cnf_status cnf_norm_backward(float *dx, float *dweight, float *dbias, const float *dy,
                              const float *x, const float *mean, const float *invstd,
                              const float *weight, const cnf_norm *d, void *scratch);

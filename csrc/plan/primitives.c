@@ -15,6 +15,7 @@
 #define CALL_6(f, b, d, s) f(b[0], b[1], b[2], b[3], b[4], b[5], d, s)
 #define CALL_7(f, b, d, s) f(b[0], b[1], b[2], b[3], b[4], b[5], b[6], d, s)
 #define CALL_8(f, b, d, s) f(b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], d, s)
+#define CALL_9(f, b, d, s) f(b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], d, s)
 
 #define cnf_no_scratch(descriptor) ((void)(descriptor), (size_t)0)
 

@@ -87,6 +87,7 @@ static void check_norm(int64_t segments, int64_t rows, int64_t c, int64_t groups
     const int running = groups == c;
     float *running_mean = uniform(c, -1, 1), *running_var = uniform(c, 0.5, 2);
     double *blended_mean = widened(running_mean, c), *blended_var = widened(running_var, c);
+    double *sums = zeros(2 * c);
     const results wanted = start(floats, c);
     describe("norm of %d segments, %d rows, %d channels, %d groups", (int)segments, (int)rows,
              (int)c, (int)groups);
@@ -108,7 +109,7 @@ static void check_norm(int64_t segments, int64_t rows, int64_t c, int64_t groups
     }
     RUN(norm_forward, &d, OUT(y, floats), OUT(mean, statistics), OUT(invstd, statistics),
         running ? OUT(running_mean, c) : NONE, running ? OUT(running_var, c) : NONE, IN(x),
-        IN(weight), IN(bias));
+        IN(weight), IN(bias), NONE);
     RUN(norm_backward, &d, OUT(dx, floats), OUT(dweight, c), OUT(dbias, c), IN(dy), IN(x), IN(mean),
         IN(invstd), IN(weight));
     expect_about("y", y, wanted.y, floats);
@@ -117,6 +118,15 @@ static void check_norm(int64_t segments, int64_t rows, int64_t c, int64_t groups
     expect_near("dbias", dbias, wanted.dbias, wanted.bias_size, units_of(rows), c);
     expect_about("running mean", running_mean, blended_mean, c);
     expect_about("running variance", running_var, blended_var, c);
+    for (int64_t i = 0; i < floats; i++) {
+        sums[i % c] += x[i];
+        sums[c + i % c] += (double)x[i] * x[i];
+    }
+    if (segments == 1) {
+        RUN(norm_forward, &d, OUT(y, floats), OUT(mean, statistics), OUT(invstd, statistics), NONE,
+            NONE, IN(x), IN(weight), IN(bias), IN(sums));
+        expect_about("y from given sums", y, wanted.y, floats);
+    }
     free_arrays();
 }
 
