@@ -146,7 +146,7 @@ class Tensor(TensorOperators):
             raise RuntimeError(
                 "numpy() on a tensor that requires a gradient: use detach().numpy()"
             )
-        return self._array
+        return self._array.__array__()  # which an array without values refuses
 
     def detach(self) -> Tensor:
         """Return a Tensor over the same memory that is no part of the graph."""

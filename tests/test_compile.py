@@ -160,12 +160,40 @@ def test_wrong_names_and_counts_are_named(compiled: cnnfast.CompiledModel) -> No
         compiled(X, X)
 
 
-def test_a_size_that_does_not_fit_names_the_layer() -> None:
+def test_a_size_that_does_not_fit_is_named() -> None:
     model = models.lenet5().eval()
     compiled = cnnfast.compile(model, np.zeros((1, 1, 28, 28), np.float32))
-    with pytest.raises(ValueError, match="fc1"):
+    with pytest.raises(ValueError, match=r"\[batch, 1, 28, 28\] .*got shape \(1, 1, 40, 40\)"):
         compiled(np.zeros((1, 1, 40, 40), np.float32))
     assert compiled(np.zeros((2, 1, 28, 28), np.float32)).shape == (2, 10)
+
+
+def test_a_size_that_does_not_fit_a_graph_names_the_layer() -> None:
+    nodes = [Node("Flatten", ["x"], ["f"]), Node("Gemm", ["f", "w"], ["y"], name="fc1")]
+    inputs = {"x": ("float32", (None, None, None, None))}
+    compiled = cnnfast.compile(Graph(nodes, inputs, ["y"], {"w": uniform(12, 5)}, {"": 21}))
+    assert compiled(uniform(2, 3, 2, 2)).shape == (2, 5)
+    with pytest.raises(ValueError, match=r"FusedLinear \(fc1\): expected 12 values"):
+        compiled(uniform(2, 3, 2, 3))
+
+
+def test_results_have_memory_of_their_own() -> None:
+    """A constant, a view of a whole-number input, text: writing into a result changes nothing."""
+    nodes = [Node("Identity", ["x"], ["y"]), Node("Transpose", ["x"], ["z"], {"perm": [1, 0]})]
+    count, text = np.arange(3), np.array(["a"], object)
+    for name, kind, x in (("x", "int64", np.ones((2, 3), np.int64)), ("x", "object", [["a", "b"]])):
+        inputs = {name: (kind, (None, None))}
+        outputs, constants = ["y", "z", "k", "t"], {"k": count, "t": text}
+        compiled = cnnfast.CompiledModel(Graph(nodes, inputs, outputs, constants, {"": 21}))
+        given = np.array(x, kind)
+        wanted = [result.copy() for result in compiled(given)]
+        for result in compiled(given):
+            assert result.flags.c_contiguous and not np.may_share_memory(result, given)
+            result.fill(7)
+        for result, reference in zip(compiled(given), wanted, strict=True):
+            np.testing.assert_array_equal(result, reference)
+        with pytest.raises(TypeError, match=r"expected the inputs \['x'\], got 0 inputs"):
+            compiled()
 
 
 def test_named_sizes_must_agree() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -70,15 +71,22 @@ def test_adaptive_pooling_into_equal_parts_has_words(tmp_path: Path) -> None:
         runtime(tmp_path / "model.onnx", X)[0], eager(model, X), rtol=1e-5, atol=1e-6)
 
 
+def shape_of(model: onnx.ModelProto) -> list[Any]:
+    """Names or sizes of the axes of the model's input; 0 for open ones."""
+    axes = model.graph.input[0].type.tensor_type.shape.dim
+    return [axis.dim_param or axis.dim_value for axis in axes]
+
+
 def test_names_and_versions(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
+    model = nn.Sequential(OrderedDict(conv=nn.Conv2d(1, 2, 3), pool=nn.AdaptiveAvgPool2d(1)))
+    cnnfast.onnx.export(model, uniform(1, 1, 28, 28), path)
+    assert shape_of(onnx.load(path)) == ["batch", 1, 0, 0]
     cnnfast.onnx.export(models.lenet5(), uniform(1, 1, 28, 28), path)
     model = onnx.load(path)
     onnx.checker.check_model(model, full_check=True)
     assert {initial.name for initial in model.graph.initializer} >= {"conv1.weight", "fc3.bias"}
-    shape = [axis.dim_param or axis.dim_value for axis in
-             model.graph.input[0].type.tensor_type.shape.dim]
-    assert shape == ["batch", 1, 0, 0]
+    assert shape_of(model) == ["batch", 1, 28, 28]  # a linear layer fits one size of image
     assert model.producer_name == "cnnfast" and model.opset_import[0].version == 21
 
 

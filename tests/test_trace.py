@@ -146,6 +146,32 @@ def test_a_size_that_is_no_batch_is_kept() -> None:
     assert graph.inputs["x"] == ("float32", (3, 5))
 
 
+OPEN = ("float32", ("batch", 4, None, None))
+FIXED_IMAGE, FIXED = ("float32", ("batch", 4, 9, 10)), ("float32", (2, 4, 9, 10))
+SIZES: dict[str, tuple[Function, Any]] = {
+    "none": (lambda x: F.relu(x), OPEN),
+    "of a view": (lambda x: x.view(x.shape[0], -1), OPEN),
+    "batch as a number": (lambda x: x / x.shape[0], FIXED),
+    "batch in a constant": (lambda x: x + Tensor(np.ones((x.shape[0], 1, 1, 1))), FIXED),
+    "batch as a count": (lambda x: sum(x[i] for i in range(x.shape[0])), FIXED),
+    "height as a number": (lambda x: x / x.shape[2], FIXED_IMAGE),
+    "image as a window": (lambda x: F.avg_pool2d(x, x.shape[2:]), FIXED_IMAGE),
+    "image as a target": (
+        lambda x: F.interpolate(F.max_pool2d(x, 2), size=x.shape[2:]), FIXED_IMAGE),
+    "image as features": (lambda x: F.linear(x.flatten(1), v(5, 360)), FIXED_IMAGE),
+}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_sizes_that_became_numbers_of_the_graph_are_kept(name: str) -> None:
+    function, wanted = SIZES[name]
+    graph = trace(function, [X])
+    assert graph.inputs["x"] == wanted
+    with cnnfast.no_grad():
+        reference = function(Tensor(X)).numpy()
+    np.testing.assert_allclose(CompiledModel(graph)(X), reference, rtol=1e-6, atol=3e-6)
+
+
 def test_several_inputs_and_results() -> None:
     graph = trace(lambda a, b: (a + b, a), [X, X])
     assert graph.outputs == ["add", "a"]
@@ -157,6 +183,8 @@ def test_several_inputs_and_results() -> None:
 REFUSED: dict[str, tuple[Function, type[Exception], str]] = {
     "branch": (lambda x: x if x.sum() > 0 else -x, DataDependent, "reads values"),
     "loop": (lambda x: x * x.max().item(), DataDependent, "reads values"),
+    "numpy": (lambda x: x * float(np.asarray(x).mean()), DataDependent, "numpy.* reads values"),
+    "dlpack": (lambda x: x + np.from_dlpack(x), DataDependent, "reads values"),
     "bypass": (
         lambda x: F.relu(Tensor.wrap(x.array[:, :2])), ValueError, "not one of cnnfast.functional"),
     "hidden change": (lambda x: F.relu(F.neg(x).relu_()), ValueError, "changed in place"),

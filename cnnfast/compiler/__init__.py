@@ -38,7 +38,8 @@ def compile(
         ``.onnx`` file or what `CompiledModel.save` wrote needs no example; what `cnnfast.save`
         wrote does.
     example : array_like or tuple of array_like
-        An input of the model: its shape and type. Batch and image sizes may differ later.
+        An input of the model: its shape and type. Other batches and image sizes will do later,
+        unless the model computes with these numbers themselves.
     precision : str
         ``"float32"``.
     threads : int, optional

@@ -19,7 +19,7 @@ from . import operators as _operators
 from .files import read_graph, write_graph
 from .plan import Signature, signature_of
 from .profile import Profile, make_profile
-from .program import Program, make_program
+from .program import Program, make_program, own_arrays
 
 __all__ = ["CompiledModel"]
 
@@ -165,19 +165,23 @@ class CompiledModel:
 
     def _run(self, inputs: tuple[Any, ...]) -> list[Any]:
         if not self._planned:
+            self._check_count(inputs)
             feeds = dict(zip(self.graph.inputs, inputs, strict=True))
-            return run(self.graph, feeds, self._constants)
+            return own_arrays(run(self.graph, feeds, self._constants))
         arrays = self._checked(inputs)
         program = self._latest = self._program(signature_of(arrays))
         results = program.run(arrays)
         assert results is not None
         return results
 
+    def _check_count(self, inputs: tuple[Any, ...]) -> None:
+        if len(inputs) != len(self.graph.inputs):
+            raise TypeError(f"expected the inputs {self.input_names}, got {len(inputs)} inputs")
+
     def _checked(self, inputs: tuple[Any, ...]) -> tuple[np.ndarray, ...]:
         """Return the inputs as the arrays that plans read, or say what is wrong with them."""
+        self._check_count(inputs)
         expected = self.graph.inputs
-        if len(inputs) != len(expected):
-            raise TypeError(f"expected {list(expected)}, got {len(inputs)} inputs")
         sizes: dict[str, int] = {}
         return tuple(
             _as_input(value, name, kind, sizes)

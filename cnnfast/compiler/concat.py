@@ -14,7 +14,7 @@ import numpy as np
 from .. import _core
 from ..graph import Graph, Node
 
-__all__ = ["Places"]
+__all__ = ["Places", "is_same"]
 
 Shape = tuple[int, ...]
 
@@ -96,4 +96,5 @@ class Places:
 
 def is_same(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether two arrays are the same elements."""
-    return a.shape == b.shape and a.strides == b.strides and a.ctypes.data == b.ctypes.data
+    return (a.dtype == b.dtype and a.shape == b.shape and a.strides == b.strides
+            and a.ctypes.data == b.ctypes.data)

@@ -23,7 +23,7 @@ from .concat import Places, is_same
 from .plan import Signature, dense_outputs, live_calls, plan_of, recording_lock
 from .unknown import DataDependent, Unknown, refuse, unknown
 
-__all__ = ["Program", "make_program"]
+__all__ = ["Program", "make_program", "own_arrays"]
 
 
 @dataclass
@@ -60,7 +60,15 @@ class Program:
         assert self.rest is not None
         named = zip((*self.rest.inputs, *self.names), (*arrays, *results), strict=True)
         values = {**self.known, **{name: wrapped(value) for name, value in named}}
-        return [array(value) for value in evaluate(self.rest, values)]
+        return own_arrays(evaluate(self.rest, values))
+
+
+def own_arrays(values: list[Value]) -> list[Any]:
+    """Return results of operators as C-contiguous arrays that share no memory with anything."""
+    return [
+        own_arrays(value) if isinstance(value, list) else
+        None if value is None else np.array(array(value), order="C") for value in values
+    ]
 
 
 _OF_SHAPES = frozenset({"Shape", "Size", "EyeLike", "Dropout"})

@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -22,14 +23,17 @@ from ..graph import Axis, Graph, Node, ValueType
 from ..nn import Module
 from ..tensor import Tensor, as_tensor
 from ..tracing import tracing
+from .concat import is_same
 from .plan import recording_lock
 from .unknown import DataDependent, Unknown, unknown
 from .vocabulary import OPSET, TRANSLATIONS, function_node
 
 __all__ = ["Trace", "evaluating", "trace"]
 
-BATCH = 7
-"""Batch in which models are traced: a size that no reshape means by accident."""
+BATCHES = (7, 11)
+"""Batches in which models are traced: sizes that no reshape means by accident."""
+GROWTH = (64, 128)
+"""By how much the second trace's images are larger: multiples of what networks divide sizes by."""
 
 _signature = lru_cache(maxsize=512)(inspect.signature)
 
@@ -175,7 +179,7 @@ def trace(model: Any, examples: Sequence[Any], portable: bool = False) -> Graph:
         A Module (traced in evaluation mode) or a function of Tensors.
     examples : sequence of array_like
         One array an input; only shapes and types matter. The first axis, where all have it in
-        common, is the batch, and other sizes of it will do as well.
+        common, is the batch.
     portable : bool
         Whether to use the standard's operators wherever it can be said in them, at the price of
         image sizes that are fixed to the example's.
@@ -183,7 +187,9 @@ def trace(model: Any, examples: Sequence[Any], portable: bool = False) -> Graph:
     Returns
     -------
     Graph
-        Inputs are named as the parameters of ``forward``, constants as in ``state_dict``.
+        Inputs are named as the parameters of ``forward``, constants as in ``state_dict``. The batch
+        and the sizes of images are open where the model computes alike for others, else the
+        example's.
 
     Raises
     ------
@@ -194,20 +200,48 @@ def trace(model: Any, examples: Sequence[Any], portable: bool = False) -> Graph:
     """
     arrays = [as_tensor(example).array for example in examples]
     batched = len({array.shape[:1] for array in arrays}) == 1 and arrays[0].ndim > 1
-    if batched:
-        try:
-            shapes = [(BATCH, *array.shape[1:]) for array in arrays]
-            return _traced(model, shapes, arrays, "batch", portable)
-        except DataDependent:
-            raise
-        except (ValueError, RuntimeError, TypeError, IndexError):
-            pass  # the first axis is not a batch, or the model wants just the example's size
-    return _traced(model, [array.shape for array in arrays], arrays, None, portable)
+    graph = _attempt(model, arrays, BATCHES[0], (0, 0), portable) if batched else None
+    if graph is None:
+        return _traced(model, [array.shape for array in arrays], arrays, portable)
+    for growth in (GROWTH, (0, 0)):
+        other = _attempt(model, arrays, BATCHES[1], growth, portable)
+        if other is not None and _is_same(graph, other):
+            kinds = [_open_type(array, images=growth == GROWTH) for array in arrays]
+            return replace(graph, inputs=dict(zip(graph.inputs, kinds, strict=True)))
+    return _traced(model, [array.shape for array in arrays], arrays, portable)
+
+
+def _attempt(
+    model: Any, arrays: Sequence[np.ndarray], batch: int, growth: tuple[int, int], portable: bool
+) -> Graph | None:
+    """Trace in another batch and with larger images; None where the model cannot take them."""
+    shapes = [
+        (batch, *(size + more for size, more in zip(
+            array.shape[1:], (0, *growth) if array.ndim == 4 else [0] * array.ndim, strict=False)))
+        for array in arrays
+    ]
+    try:
+        return _traced(model, shapes, arrays, portable)
+    except DataDependent:
+        raise
+    except (
+        ArithmeticError, AssertionError, LookupError, MemoryError, RuntimeError, TypeError,
+        ValueError,
+    ):  # whatever a model says of a size that it was not made for
+        return None
+
+
+def _is_same(one: Graph, other: Graph) -> bool:
+    """Whether two traces compute the same: no size of their inputs became a number of the graph."""
+    (text, arrays), (other_text, others) = one.to_json(), other.to_json()
+    return text == other_text and arrays.keys() == others.keys() and all(
+        is_same(array, others[name]) or np.array_equal(array, others[name], equal_nan=True)
+        for name, array in arrays.items()
+    )
 
 
 def _traced(
-    model: Any, shapes: Sequence[tuple[int, ...]], arrays: Sequence[np.ndarray],
-    batch: str | None, portable: bool,
+    model: Any, shapes: Sequence[tuple[int, ...]], arrays: Sequence[np.ndarray], portable: bool
 ) -> Graph:
     recording = _core.Recording(Unknown)
     members = {id(tensor): name for name, tensor in _members(model)}
@@ -218,7 +252,7 @@ def _traced(
         tensor = Tensor.wrap(unknown(shape, array.dtype.name))
         recording.add_unknown(tensor.array)
         noted.name(tensor, noted.fresh(name))
-        noted.graph.inputs[name] = _input_type(array, batch)
+        noted.graph.inputs[name] = (array.dtype.name, array.shape)
         inputs.append(tensor)
     with evaluating(model), recording_lock, no_grad(), recording, tracing(noted.observe):
         result = model(*inputs)
@@ -244,12 +278,12 @@ def _input_names(model: Any, count: int) -> list[str]:
     return [*names, *(f"input_{i}" for i in range(len(names), count))][:count]
 
 
-def _input_type(array: np.ndarray, batch: str | None) -> ValueType:
-    """Channels are fixed, batch and image sizes are not; all sizes are where no batch is known."""
-    if batch is None:
-        return array.dtype.name, array.shape
-    rest: tuple[Axis, ...] = array.shape[1:]
-    return array.dtype.name, (batch, rest[0], None, None) if len(rest) == 3 else (batch, *rest)
+def _open_type(array: np.ndarray, images: bool) -> ValueType:
+    """Return the type of an input with an open batch and, for images, open sizes."""
+    sizes: tuple[Axis, ...] = array.shape[1:]
+    if images and len(sizes) == 3:
+        sizes = (sizes[0], None, None)
+    return array.dtype.name, ("batch", *sizes)
 
 
 @contextmanager

@@ -34,7 +34,8 @@ _VIEWS = frozenset({
     np.split, np.array_split, np.empty_like, np.atleast_1d,
 })  # fmt: skip
 _READERS = (
-    "__bool__", "__bytes__", "__complex__", "__contains__", "__copy__", "__deepcopy__", "__float__",
+    "__bool__", "__bytes__", "__complex__", "__contains__", "__copy__", "__deepcopy__",
+    "__dlpack__", "__float__",
     "__index__", "__int__", "__iter__", "__reduce__", "__setitem__", "argmax", "argmin",
     "argpartition", "argsort", "byteswap", "choose", "clip", "compress", "copy", "cumprod",
     "cumsum", "diagonal", "dot", "dump", "dumps", "fill", "flatten", "item", "nonzero", "partition",
@@ -69,6 +70,9 @@ class Unknown(np.ndarray):
         if np.dtype(dtype) != self.dtype:
             refuse(f"astype({np.dtype(dtype)})")
         return self
+
+    def __array__(self, *_: Any, **__: Any) -> NoReturn:
+        refuse("numpy()")
 
     def __repr__(self) -> str:
         return f"Unknown({self.dtype}, {self.shape})"

@@ -35,7 +35,8 @@ def export(model: Any, example: Any, path: PathLike) -> None:
     model : Module or callable of Tensors
         A Module is taken in evaluation mode.
     example : array_like or tuple of array_like
-        An input of the model. The batch stays open, image sizes too.
+        An input of the model. The batch stays open, and so do image sizes, unless the model
+        computes with these numbers themselves.
     path : path
         Replaced in one step, after the file was read back and gave the model's results.
 

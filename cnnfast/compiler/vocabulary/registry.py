@@ -45,6 +45,7 @@ def translation(*names: str) -> Callable[[Translation], Translation]:
 
     return enter
 
+
 def function_node(t: Trace, name: str, given: Given, result: Any) -> str | list[str]:
     """Append a node that calls ``cnnfast.functional.<name>`` with these arguments."""
     operands: list[str] = []
