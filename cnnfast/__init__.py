@@ -8,7 +8,7 @@ and networks.
 from typing import TYPE_CHECKING, Any
 
 from . import openmp  # isort: skip - loads the engine, so it comes first
-from . import functional
+from . import backends, functional
 from ._core import get_num_threads, set_num_threads
 from .autograd import enable_grad, is_grad_enabled, no_grad
 from .creation import (

@@ -122,6 +122,9 @@ def conv2d_choose(
     groups: int,
     direction: str,
 ) -> str: ...
+def conv2d_algorithms(
+    weight: Any, stride: Any, padding: Any, dilation: Any, groups: int
+) -> tuple[str, ...]: ...
 def conv2d_packed_size(
     weight: Any,
     stride: Any,

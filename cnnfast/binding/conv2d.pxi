@@ -135,6 +135,17 @@ def conv2d_choose(cnp.ndarray y, cnp.ndarray x, weight, stride, padding, dilatio
     return CONV2D_ALGORITHMS[cnf_conv2d_choose(&d, CONV2D_DIRECTIONS.index(direction))]
 
 
+def conv2d_algorithms(weight, stride, padding, dilation, int64_t groups):
+    """Return the names of the algorithms that can compute such a convolution, "direct" first."""
+    cdef cnf_conv2d d
+    cdef list names = []
+    fill_conv2d(&d, weight, stride, padding, dilation, groups, "direct")
+    for d.algorithm in range(len(CONV2D_ALGORITHMS)):
+        if cnf_conv2d_accepts(&d):
+            names.append(CONV2D_ALGORITHMS[d.algorithm])
+    return tuple(names)
+
+
 def conv2d_packed_size(weight, stride, padding, dilation, int64_t groups, bint backward, str algorithm="direct"):
     """Return how many floats the packed form of a weight of shape (O, I, kh, kw) takes."""
     cdef cnf_conv2d d

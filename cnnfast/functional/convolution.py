@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import _core, shapes
 from ..autograd import record
+from ..backends.conv2d import choose
 from ..layout import as_dense, as_image
 from ..shapes import Padding, Pair
 from ..tensor import Tensor, as_float
@@ -100,7 +101,7 @@ def _forward(o: _Operands, y: np.ndarray, *epilogue: Any) -> None:
     if o.depthwise:
         _core.depthwise_forward(y, o.x, o.w, o.b, *o.attributes[:3], *epilogue)
         return
-    algorithm = _core.conv2d_choose(y, o.x, o.w.shape, *o.attributes, "forward")
+    algorithm = choose(y, o.x, o.w.shape, o.attributes, "forward")
     packed = packed_weight(o.weight, o.w, o.attributes, False, algorithm)
     _core.conv2d_forward(y, o.x, packed, o.b, o.w.shape, *o.attributes, algorithm, *epilogue)
 
@@ -111,7 +112,7 @@ def _input_gradient(o: _Operands, dy: np.ndarray) -> np.ndarray:
     if o.depthwise:
         _core.depthwise_backward_input(dx, dy, o.w, *o.attributes[:3])
     else:
-        way = _core.conv2d_choose(dy, dx, o.w.shape, *o.attributes, "backward_input")
+        way = choose(dy, dx, o.w.shape, o.attributes, "backward_input")
         rotated = packed_weight(o.weight, o.w, o.attributes, True, way)
         _core.conv2d_backward_input(dx, dy, rotated, None, o.w.shape, *o.attributes, way)
     return dx
@@ -123,7 +124,7 @@ def _weight_gradient(o: _Operands, dy: np.ndarray) -> np.ndarray:
     if o.depthwise:
         _core.depthwise_backward_weight(dw, o.x, dy, *o.attributes[:3])
     else:
-        way = _core.conv2d_choose(dy, o.x, o.w.shape, *o.attributes, "backward_weight")
+        way = choose(dy, o.x, o.w.shape, o.attributes, "backward_weight")
         _core.conv2d_backward_weight(dw, o.x, dy, *o.attributes, way)
     return dw
 
