@@ -1,5 +1,7 @@
 """`python -m benchmarks [SUITE ...]`: run the cases on every contestant and record the measures.
 
+`python -m benchmarks accuracy` measures no speed and has flags of its own: accuracy.py.
+
 Results go to standard output, progress and remarks to standard error. Ctrl-C ends the run early;
 what was measured until then is printed and recorded.
 """
@@ -18,7 +20,7 @@ from tqdm import tqdm
 import cnnfast
 from cnnfast import _core
 
-from . import allocator, importing, probe, records, report
+from . import accuracy, allocator, importing, probe, records, report
 from .cases import SUITES, Case, all_cases
 from .contestants import NAMES, Contestant, Row, label, line_up
 from .contestants.engine import restored
@@ -208,6 +210,9 @@ def _draw(path: Path, common: dict[str, Any], measures: list[records.Measure], a
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0 done, 2 wrong flags."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["accuracy"]:
+        return accuracy.main(arguments[1:])
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
