@@ -43,6 +43,9 @@ __all__ = [
 ]
 
 FORMAT = 1
+ROOM = 1 << 24
+"""Parameters that a file's network may have beyond the file's weights, so that which do not fit can
+be told: 64 MB."""
 RESERVED = ("format", "library", "kind", "architecture", "state")
 PathLike = str | os.PathLike[str]
 State = dict[str, npt.NDArray[Any]]
@@ -179,18 +182,21 @@ def load(path: PathLike) -> Any:
 
         return CompiledModel.load(path)
     from . import models
+    from .nn.parameter import at_most
 
     tensors, document = _read(path)
     name, config = _architecture(path, document)
+    weights = _weights(tensors, document)
     try:
-        model = models.build(name, **config)
+        with at_most(sum(array.size for array in weights.values()) + ROOM):
+            model = models.build(name, **config)
     except Exception as error:  # a constructor may stumble anywhere over a config that is damaged
         advice = _OWN_CODE.format(path=str(path))
         raise FormatError(
             f"{path}: cannot build the architecture {name!r} with {config}: {error}; {advice}"
         ) from error
     with explained(f"{path}: the weights do not fit the architecture {name!r}"):
-        model.load_state_dict(_weights(tensors, document))
+        model.load_state_dict(weights)
     return model.eval()
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -195,6 +196,16 @@ def test_wrong_metadata_is_explained(saved, changes, words):
     with pytest.raises(FormatError, match=words) as caught:
         cnnfast.load(saved)
     assert str(saved) in str(caught.value)
+
+
+def test_a_network_larger_than_its_file_is_refused_before_it_is_built(saved):
+    huge = {"name": "mlp", "config": {"hidden": [1 << 15, 1 << 17]}}  # 16 GB
+    rewritten(saved, architecture=huge)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(FormatError, match="more parameters than there are weights"):
+        cnnfast.load(saved)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + (300 << 10)  # kilobytes
+    models.mlp(hidden=[1 << 12])  # nothing of it remains
 
 
 @pytest.mark.parametrize("text", ["", "[", "[]", "[" * 10000, '{"format": 1'])

@@ -17,6 +17,7 @@ import cnnfast
 from cnnfast import checkpoint, models, nn
 from cnnfast.cli import main
 from cnnfast.errors import FormatError
+from cnnfast.graph import Graph, Node
 
 X = uniform(2, 1, 28, 28)
 
@@ -90,6 +91,17 @@ def damaged(saved: Path, change: Any) -> bytes:
     return len(text).to_bytes(8, "little") + text + data[8 + size :]
 
 
+@pytest.mark.parametrize("function", ["add_", "_traceable", "sys", "Extreme", "nothing"])
+def test_only_functions_that_change_nothing_are_called(function: str, tmp_path: Path) -> None:
+    arguments = json.dumps({"input": {"tensor": 0}, "other": 1.0})
+    attributes = {"function": function, "arguments": arguments}
+    node = Node("Function", ["w"], ["y"], attributes, "cnnfast")
+    graph = Graph([node], {"x": ("float32", None)}, ["y"], {"w": uniform(3)})
+    cnnfast.CompiledModel(graph).save(tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match=f"no function '{function}'"):
+        cnnfast.load(tmp_path / "model.safetensors")(uniform(3))
+
+
 DAMAGE: dict[str, Any] = {
     "no graph": lambda d, g: g.clear(),
     "a list of nodes": lambda d, g: g.update(graph=[1, 2]),
@@ -128,8 +140,6 @@ def test_other_kinds_still_load(tmp_path: Path) -> None:
 
 
 def test_a_constant_that_cannot_be_saved_is_named(tmp_path: Path) -> None:
-    from cnnfast.graph import Graph, Node
-
     graph = Graph([Node("Relu", ["x"], ["y"])], {"x": ("float32", None)}, ["y"],
                   {"words": np.array(["a"], object)})
     with pytest.raises(ValueError, match="words' is of object"):

@@ -104,6 +104,26 @@ def test_functions_are_written_out() -> None:
     assert y.tolist() == [[10, 10]]
 
 
+def test_functions_bring_the_opset_of_their_own_domains() -> None:
+    """The model itself names the function's domain alone; Softmax was another one before 13."""
+    inner = node("Softmax", "a", "b")
+    function = helper.make_function(
+        "local", "Soft", ["a"], ["b"], [inner], [helper.make_opsetid("", 17)])
+    model = chain(helper.make_node("Soft", ["x"], ["y"], domain="local"))
+    del model.opset_import[:]
+    model.opset_import.append(helper.make_opsetid("local", 1))
+    model.functions.append(function)
+    assert graph_of(model).opset == {"local": 1, "": 17}
+
+
+@pytest.mark.parametrize("again", ["x", "w", "h"])
+def test_values_that_are_made_twice_are_refused(again: str) -> None:
+    model = chain(node("Relu", "x", "h"), node("Neg", "x", again), node("Add", "h w", "y"),
+                  weights={"w": np.ones(2, np.float32)})
+    with pytest.raises(FormatError, match=rf"\['{again}'\] are made more than once"):
+        cnnfast.onnx.load(model.SerializeToString())
+
+
 def test_weights_cannot_be_changed_through_a_result() -> None:
     source = chain(node("Identity", "w", "y"), weights={"w": np.ones((1, 2), np.float32)})
     model = cnnfast.onnx.load(source.SerializeToString())
@@ -134,7 +154,7 @@ def test_a_wrong_call_names_the_node() -> None:
     model = cnnfast.onnx.load(chain(node("Add", "x", "y", name="sum")).SerializeToString())
     with pytest.raises(ValueError, match=r"Add \(sum\): .*missing"):
         model(np.ones((1, 2), np.float32))
-    with pytest.raises(TypeError, match=r"expected \['x'\], got 2 inputs"):
+    with pytest.raises(TypeError, match=r"expected the inputs \['x'\], got 2"):
         model(1, 2)
 
 

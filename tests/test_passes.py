@@ -104,6 +104,62 @@ def test_fold_constants(text: str, attributes: dict[str, Any], wanted: str) -> N
     check(fold_constants, graph(text, **attributes), wanted)
 
 
+HUGE: dict[str, tuple[str, dict[str, Any]]] = {
+    "Expand": ("a=Expand(3,many)", {}),
+    "ConstantOfShape": ("a=ConstantOfShape(many)", {}),
+    "Range": ("a=Range(whole0,large,whole6)", {}),
+    "HannWindow": ("a=HannWindow(large)", {}),
+    "Gather": ("a=Gather(row,places)", {"a": {"axis": 0}}),
+    "Gemm": ("a=Gemm(row,row)", {"a": {"transA": 1}}),
+    "MatMul": ("t=Transpose(row) a=MatMul(t,row)", {"t": {"perm": [1, 0]}}),
+    "Mul": ("t=Transpose(row) a=Mul(t,row)", {"t": {"perm": [1, 0]}}),
+    "Tile": ("a=Tile(3,many)", {}),
+    "Concat": (" ".join(["a0=Identity(row)", *(f"a{i + 1}=Concat(a{i},a{i})" for i in range(40))]),
+               {f"a{i + 1}": {"axis": 0} for i in range(40)}),
+    "many small ones": (" ".join(f"a{i}=ConstantOfShape(some)" for i in range(3000)), {}),
+}
+LARGE = {
+    "many": np.array([1 << 16, 1 << 16]), "large": np.array(1 << 40), "some": np.array([1 << 17]),
+    "row": np.ones((1, 1 << 16), np.float32), "places": np.zeros(1 << 16, np.int64),
+}
+
+
+@pytest.mark.parametrize("name", HUGE)
+def test_fold_constants_makes_nothing_huge(name: str) -> None:
+    text, attributes = HUGE[name]
+    before = graph(text, **attributes)
+    before.constants = {**CONSTANTS, **LARGE}
+    after = fold_constants(before)
+    assert after.nodes and after.nodes[-1].operator == operators_of(before).split()[-1]
+    made = after.constants.keys() - before.constants.keys()
+    given = sum(array.nbytes for array in before.constants.values())
+    assert sum(after.constants[key].nbytes for key in made) < 8 * given + (128 << 20)
+
+
+@pytest.mark.parametrize(
+    "text", [
+        "a=Transpose(m) y=MatMul(x,a)", "a=Mul(w,channels) y=Conv(x,a)",
+        "a=Shape(m) y=Reshape(x,a)",
+        "a=DequantizeLinear(bytes,3) y=Conv(x,a)", "a=Gather(sizes,whole0) y=Reshape(x,a)",
+        "a=Concat(sizes,perm) y=Reshape(x,a)", "a=Expand(3,sizes) y=Add(x,a)",
+        "a=Range(whole0,whole6,whole3) y=Add(x,a)", "a=MatMul(m,n) y=Add(x,a)",
+    ],
+)
+def test_fold_constants_of_weights_and_sizes(text: str) -> None:
+    before = graph(text, a={"axis": 0} if "axis" in text or "Concat" in text else {})
+    before.constants = {**CONSTANTS, "bytes": np.ones((64, 4, 3, 3), np.int8)}
+    after = fold_constants(before)
+    assert len(after.nodes) == 1
+    wanted = run(Graph(before.nodes[:1], {}, ["a"], before.constants, before.opset), {})[0]
+    np.testing.assert_array_equal(after.constants["a"], wanted)
+
+
+def test_groups_that_do_not_fit_are_named() -> None:
+    before = graph("c=ConvTranspose(x,turned) y=Mul(c,3)", c={"group": 1 << 40})
+    with pytest.raises(ValueError, match=r"ConvTranspose \(c\): group 1099511627776 does not fit"):
+        fold_scales(before)
+
+
 def test_fold_constants_leaves_random_numbers() -> None:
     before = graph("r=RandomNormalLike(one) y=Mul(x,r)")
     assert operators_of(fold_constants(before)) == "RandomNormalLike Mul"

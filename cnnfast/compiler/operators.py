@@ -23,7 +23,8 @@ __all__ = ["Affine", "FlattenChannelsLast", "Function", "FusedConv", "FusedLinea
 @operator(FUNCTION_DOMAIN)
 def Function(*operands: Value, function: str, arguments: str) -> Any:
     """Call ``cnnfast.functional.<function>``; see `vocabulary.function_node`."""
-    if function not in F.__dict__ or function.startswith("_"):
+    # None whose name begins or ends with "_": private, or changing an operand, perhaps a weight.
+    if not inspect.isfunction(F.__dict__.get(function)) or function != function.strip("_"):
         raise ValueError(f"cnnfast.functional has no function {function!r}")
 
     def whole(value: Any) -> Any:

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
 from ..tensor import Tensor, as_float
 
-__all__ = ["Parameter"]
+__all__ = ["Parameter", "at_most"]
+
+_room: ContextVar[list[int] | None] = ContextVar("room", default=None)
+
+
+@contextmanager
+def at_most(elements: int) -> Iterator[None]:
+    """Let the parameters that are made inside have so many elements in all, and no more.
+
+    So a file that names a network cannot ask for more memory than its own weights take.
+    """
+    token = _room.set([elements])
+    try:
+        yield
+    finally:
+        _room.reset(token)
 
 
 class Parameter(Tensor):
@@ -32,6 +50,11 @@ class Parameter(Tensor):
     """
 
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
+        room = _room.get()
+        if room is not None:
+            room[0] -= data.size if isinstance(data, np.ndarray) else 0
+            if room[0] < 0:
+                raise ValueError("it has more parameters than there are weights for it")
         source = as_float(data)
         # Dense, because the fused updates and the packing of weights read parameters in order.
         self._initialise(np.asarray(source.array, order="C"))

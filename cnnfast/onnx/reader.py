@@ -8,6 +8,7 @@ a `FormatError`.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,9 @@ class _Reader:
         self.functions = {
             (text(f.domain), text(f.name), text(f.overload)): f for f in model.functions
         }
+        for function in model.functions:  # may use domains that the model itself does not
+            for part in function.opset_import:
+                self.opset.setdefault(text(part.domain), int(part.version))
         self.nodes = 0
         self.calls = 0
         self.room = MAX_GROWTH * model.ByteSize() + MIN_BYTES
@@ -132,7 +136,15 @@ class _Reader:
         return result
 
     def check(self, graph: Graph, depth: int) -> None:
-        """Refuse results that nobody makes; a graph inside another may see those around it."""
+        """Refuse results that nobody makes; a graph inside another may see those around it.
+
+        Refuse those that are made twice as well: who reads which would be anybody's guess.
+        """
+        made = [*graph.inputs, *graph.constants]
+        made += [name for node in graph.nodes for name in node.outputs if name]
+        if len(set(made)) != len(made):
+            twice = sorted(name for name, count in Counter(made).items() if count > 1)
+            raise FormatError(f"the values {twice[:5]} are made more than once")
         missing = sorted(graph.free_names())
         if missing and depth == 0:
             raise FormatError(

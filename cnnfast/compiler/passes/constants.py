@@ -15,30 +15,39 @@ from .rewriting import Draft
 
 __all__ = ["drop_unused", "fold_constants"]
 
-LARGEST_GROWTH = 1 << 20
-"""Bytes by which a folded result may exceed its inputs: an Expand is cheaper run than kept."""
-MOST_ELEMENTS = 1 << 28
-"""Of a folded result while it is computed: VGG's largest weight has 2^27."""
-_SIZED_BY_VALUES = frozenset({
-    "AffineGrid", "CenterCropPad", "Col2Im", "ConstantOfShape", "MaxUnpool", "OneHot", "Pad",
-    "Range", "Resize", "Tile", "Upsample",
+GROWTH, SMALL = 8, 1 << 20
+"""A folded result may take this many times the bytes of its inputs, and a megabyte more."""
+ROOM = 64 << 20
+"""Bytes that all folded results may take beyond `GROWTH` times those of the graph's constants."""
+_AS_INPUT = frozenset({
+    "Abs", "ArgMax", "ArgMin", "Cast", "CastLike", "Ceil", "CumSum", "DequantizeLinear", "Erf",
+    "Exp", "Flatten", "Floor", "Identity", "IsInf", "IsNaN", "Log", "Neg", "Not", "NonZero",
+    "QuantizeLinear", "Reciprocal", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp",
+    "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare", "Relu",
+    "Reshape", "Round", "ScatterElements", "ScatterND", "Shape", "Sigmoid", "Sign", "Size", "Slice",
+    "Softmax", "Split", "Sqrt", "Squeeze", "Tanh", "TopK", "Transpose", "Trilu", "Unsqueeze",
 })  # fmt: skip
-"""Operators that make as much as the numbers in their inputs say."""
+"""Operators whose results have no more elements than the first input times its axes."""
+_BROADCAST = frozenset({
+    "Add", "And", "Clip", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max",
+    "Mean", "Min", "Mod", "Mul", "Or", "Pow", "Sub", "Sum", "Where", "Xor",
+})  # fmt: skip
 
 
 def fold_constants(graph: Graph) -> Graph:
     """Compute what follows from constants; remove Identity, Dropout, a double Transpose, Sum."""
     draft = Draft(graph)
+    room = GROWTH * sum(constant.nbytes for constant in graph.constants.values()) + ROOM
     for number, node in enumerate(graph.nodes):
         node = draft.nodes[number] or node
         if node.operator == "Sum" and len(node.inputs) == 2:
             draft.put(number, replace(node, operator="Add"))
         elif _is_identity(draft, node):
             draft.forward(number, node.inputs[0])
+        elif all(not name or name in draft.constants for name in node.inputs):
+            room = _compute(draft, number, node, room)
         elif node.operator == "Transpose":
             _merge_transposes(draft, number, node)
-        elif all(not name or name in draft.constants for name in node.inputs):
-            _compute(draft, number, node)
     return draft.finish()
 
 
@@ -67,42 +76,57 @@ def _merge_transposes(draft: Draft, number: int, node: Node) -> None:
         draft.put(number, replace(node, inputs=[source], attributes={"perm": order}))
 
 
-def _compute(draft: Draft, number: int, node: Node) -> None:
-    """Replace a node of constant inputs by its results, unless these are lists or too large."""
-    if any(isinstance(value, Graph) for value in node.attributes.values()):
-        return
-    if node.operator.startswith(("Random", "Bernoulli", "Multinomial")):
-        return
-    arrays = [draft.constants[name] for name in node.inputs if name]
-    if _may_be_huge(node.operator, arrays):
-        return
-    known: dict[str, Any] = {name: wrapped(draft.constants[name]) for name in node.inputs if name}
+def _compute(draft: Draft, number: int, node: Node, room: int) -> int:
+    """Replace a node of constant inputs by its results, if these are arrays and not too large.
+
+    Returns what is left of `room`. What is not folded is computed when the graph is run.
+    """
+    arrays = [draft.constants[name] for name in dict.fromkeys(node.inputs) if name]
+    most = min(GROWTH * sum(array.nbytes for array in arrays) + SMALL, room)
     try:
+        elements = _most_elements(node, [draft.constant(name) for name in node.inputs])
+        if elements is None or elements * np.dtype(np.int64).itemsize > most:
+            return room
+        known: dict[str, Any] = {name: wrapped(draft.constants[name]) for name in node.inputs
+                                 if name}
         values = execute(node, {"": None, **known}, draft.graph.opset)
-    except (MemoryError, ValueError):
-        return  # whoever runs the graph is told
+    except (LookupError, MemoryError, TypeError, ValueError):
+        return room  # whoever runs the graph is told
     results = [array(value) for value in values]
-    if not all(isinstance(result, np.ndarray) for result in results):
-        return
-    given = sum(constant.nbytes for constant in arrays)
-    if sum(result.nbytes for result in results) > given + LARGEST_GROWTH:
-        return
     for name, result in zip(node.outputs, results, strict=True):
         if name:
             draft.constants[name] = np.ascontiguousarray(result.view(np.ndarray)).reshape(
                 result.shape)
     draft.nodes[number] = None
+    return room - sum(result.nbytes for result in results)
 
 
-def _may_be_huge(operator: str, arrays: list[np.ndarray]) -> bool:
-    """Whether a few bytes of a file could ask for more memory than a model would."""
-    if operator in _SIZED_BY_VALUES:
-        few = [np.abs(a.astype(float)) for a in arrays if a.size <= 64 and a.dtype.kind in "iuf"]
-        return any(np.prod(np.maximum(a, 1)) > MOST_ELEMENTS for a in few)
-    try:
-        return math.prod(np.broadcast_shapes(*(a.shape for a in arrays))) > MOST_ELEMENTS
-    except ValueError:  # not an element-wise operator
-        return False
+def _most_elements(node: Node, inputs: list[np.ndarray | None]) -> int | None:
+    """Return a bound of the elements of a result, None where the operator is not folded.
+
+    A few bytes of a file must not ask for more memory than a model would.
+    """
+    arrays = [array for array in inputs if array is not None]
+    if node.operator in _AS_INPUT and arrays:
+        return arrays[0].size * max(arrays[0].ndim, 1)
+    if node.operator in _BROADCAST:
+        return math.prod(np.broadcast_shapes(*(array.shape for array in arrays)))
+    if node.operator == "Concat":
+        return sum(array.size for array in arrays)
+    first = arrays[0] if arrays else np.zeros(0)
+    second = arrays[1] if len(arrays) > 1 else np.zeros(0)
+    if node.operator == "ConstantOfShape":
+        return math.prod(int(size) for size in first)
+    if node.operator == "Range":
+        return len(range(*(math.ceil(float(array.reshape(()))) for array in arrays)))
+    if node.operator == "Expand":
+        sizes = [int(size) for size in second]
+        return first.size * math.prod(sizes)
+    if node.operator == "Gather":
+        return first.size // max(first.shape[node.attributes.get("axis", 0)], 1) * second.size
+    if node.operator == "MatMul" and first.ndim == second.ndim == 2:
+        return int(first.shape[0] * second.shape[1])
+    return None
 
 
 def drop_unused(graph: Graph) -> Graph:

@@ -8,13 +8,22 @@ from typing import Any
 import numpy as np
 
 from ...graph import Graph, Node
+from ...onnx.interpreter import describe
 from ..vocabulary import FUNCTION_DOMAIN
 from .activations import activation_of
 from .rewriting import Draft
 
 __all__ = [
-    "fold_pads", "fold_scales", "fuse_convolutions", "lower_batch_norms", "per_channel",
+    "fold_pads", "fold_scales", "fuse_convolutions", "groups", "lower_batch_norms", "per_channel",
 ]
+
+
+def groups(node: Node, weight: np.ndarray) -> int:
+    """Return the groups of a convolution, which divide the first axis of its weight."""
+    given = node.attributes.get("group", 1)
+    if given < 1 or weight.shape[0] % given:
+        raise ValueError(f"{describe(node)}: group {given} does not fit weights {weight.shape}")
+    return int(given)
 
 
 def _has_pads(node: Node) -> bool:
@@ -83,7 +92,7 @@ def _affine(draft: Draft, node: Node, source: Node) -> tuple[np.ndarray, np.ndar
     weight = draft.constant(source.inputs[1])
     if weight is None or weight.dtype != np.float32:
         return None
-    group = source.attributes.get("group", 1)
+    group = groups(source, weight)
     channels = weight.shape[0] if source.operator == "Conv" else weight.shape[1] * group
     if node.operator == "BatchNormalization":
         vectors = [draft.constant(name) for name in node.inputs[1:5]]
@@ -138,7 +147,7 @@ def _scale(
     if node.operator == "Conv":
         scaled = weight * factor.reshape(-1, *[1] * (weight.ndim - 1))
     else:  # (C, O / groups, ...): the outputs of a group stand along axis 1
-        group = node.attributes.get("group", 1)
+        group = groups(node, weight)
         cut = weight.reshape(group, -1, *weight.shape[1:])
         scaled = cut * factor.reshape(group, 1, -1, *[1] * (weight.ndim - 2))
         scaled = scaled.reshape(weight.shape)

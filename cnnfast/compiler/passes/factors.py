@@ -8,7 +8,7 @@ import numpy as np
 
 from ...graph import Graph, Node
 from ..vocabulary import FUNCTION_DOMAIN
-from .convolutions import per_channel
+from .convolutions import groups, per_channel
 from .rewriting import Draft
 
 __all__ = ["fold_factors", "fuse_affine"]
@@ -61,16 +61,16 @@ def _channels(draft: Draft, name: str, rank: int) -> int | None:
 
 def _spread(node: Node, weight: np.ndarray, vector: np.ndarray) -> np.ndarray:
     """Return `weight` (O, I / groups, ...) times one number an input channel."""
-    groups = node.attributes.get("group", 1)
-    cut = weight.reshape(groups, -1, *weight.shape[1:]).astype(np.float64)
-    wide = vector.reshape(groups, 1, weight.shape[1], *[1] * (weight.ndim - 2))
+    group = groups(node, weight)
+    cut = weight.reshape(group, -1, *weight.shape[1:]).astype(np.float64)
+    wide = vector.reshape(group, 1, weight.shape[1], *[1] * (weight.ndim - 2))
     return (cut * wide).reshape(weight.shape)
 
 
 def _weight(draft: Draft, node: Node) -> tuple[np.ndarray, int]:
     """Return the weight of a convolution and the number of its input channels."""
     weight = draft.constants[node.inputs[1]]
-    return weight, weight.shape[1] * node.attributes.get("group", 1)
+    return weight, weight.shape[1] * groups(node, weight)
 
 
 def _fold_mul(draft: Draft, number: int) -> bool:
