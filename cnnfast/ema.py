@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from .replay import refuse_replay
+
 if TYPE_CHECKING:
     from .nn import Module
 
@@ -70,6 +72,7 @@ class EMA:
 
     def update(self) -> None:
         """Take in the model's present weights."""
+        refuse_replay("an average of weights")
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         for name, value in self._values():

@@ -119,18 +119,18 @@ class TensorOperators(TensorMethods):
         return functional.ge(self, other)
 
     def __and__(self: Any, other: Any) -> Tensor:
-        return self.wrap(np.asarray(self.array & functional.elementwise.plain(other)))
+        return functional.elementwise.by_numpy("&", np.bitwise_and, self, other)
 
     def __or__(self: Any, other: Any) -> Tensor:
-        return self.wrap(np.asarray(self.array | functional.elementwise.plain(other)))
+        return functional.elementwise.by_numpy("|", np.bitwise_or, self, other)
 
     def __xor__(self: Any, other: Any) -> Tensor:
-        return self.wrap(np.asarray(self.array ^ functional.elementwise.plain(other)))
+        return functional.elementwise.by_numpy("^", np.bitwise_xor, self, other)
 
     __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
 
     def __invert__(self: Any) -> Tensor:
-        return self.wrap(np.asarray(~self.array))
+        return functional.elementwise.by_numpy("~", np.invert, self)
 
     # ---- indexing --------------------------------------------------------------------------------
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 from rounding import uniform
 
 import cnnfast
-from cnnfast import Tensor, _core
+from cnnfast import Tensor, _core, nn
 from cnnfast import functional as F
-from cnnfast.optim import SGD
+from cnnfast.optim import SGD, Adam
 
 SHAPE = (4, 3, 12, 16)
 
@@ -156,3 +157,82 @@ def test_no_gradient_is_needed_to_record() -> None:
     with cnnfast.no_grad(), _core.Recording() as recording:
         network(Tensor(uniform(*SHAPE)), parameters())
     assert not any("backward" in name for name in recording.names)
+
+
+def whole(*values: int) -> Tensor:
+    return Tensor(np.array(values))
+
+
+def backward_of(y: Tensor) -> None:
+    y.backward(np.ones(y.shape, np.float32))
+
+
+def assigned(key: object) -> Tensor:
+    x = Tensor([1.0, 2.0, 3.0])
+    x[key] = 0.0  # type: ignore[index]
+    return x
+
+
+def stepped(make: Callable[..., Any], **settings: Any) -> None:
+    p = Tensor([1.0, -2.0], requires_grad=True)
+    p.grad = Tensor([0.5, 0.25])
+    make([p], **settings).step()
+
+
+X, NORM = Tensor([1.0, -2.0, 3.0], requires_grad=True), nn.BatchNorm1d(3)
+NOT_REPEATED: dict[str, tuple[Callable[[], Any], str]] = {
+    "num_batches_tracked": (lambda: NORM(Tensor(uniform(4, 3))), "num_batches_tracked"),
+    "Adam": (lambda: stepped(Adam), "count of steps"),
+    "amsgrad": (lambda: stepped(Adam, amsgrad=True), "count of steps"),
+    "clipping": (lambda: nn.utils.clip_grad_norm_([X], 1.0), "norm of gradients"),
+    "dropout": (lambda: F.dropout(X), "dropout's mask"),
+    "assignment": (lambda: assigned(np.array([0, 2])), "assignment through index arrays"),
+    "index": (lambda: X[Tensor(np.array([0, 2]))], "index by an array"),
+    "gather": (lambda: F.gather(X, 0, whole(1)), "index by an array"),
+    "prod": (lambda: backward_of(F.prod(X)), "gradient of prod"),
+    "labels": (lambda: F.cross_entropy(Tensor(uniform(2, 3)), Tensor(np.int32([0, 1]))), "labels"),
+    "sum": (lambda: whole(1, 2) + whole(3, 4), "add of integers"),
+    "in place": (lambda: whole(1, 2).add_(1), "add of integers"),
+    "difference": (lambda: -whole(1, 2), "neg of integers"),
+    "total": (lambda: whole(1, 2).sum(), "sum of integers"),
+    "place": (lambda: whole(1, 2).argmax(), "argmax of integers"),
+    "joined": (lambda: F.cat([whole(1), whole(2)]), "cat of integers"),
+    "quotient": (lambda: whole(5) // whole(2), "div of integers"),
+    "bits": (lambda: whole(5) & whole(2), "& of integers"),
+    "comparison": (lambda: X > 0, "gt, a comparison,"),
+    "all": (lambda: X.all(), "all of integers or booleans"),
+}
+
+
+@pytest.mark.parametrize("name", NOT_REPEATED)
+def test_what_a_replay_would_not_repeat_is_refused(name: str) -> None:
+    compute, message = NOT_REPEATED[name]
+    with cnnfast.no_grad() if name in ("index", "gather") else cnnfast.enable_grad():
+        compute()  # eagerly it is done
+        with pytest.raises(RuntimeError, match=message), _core.Recording():
+            compute()
+
+
+def test_assignment_to_a_slice_replays_with_its_gradient() -> None:
+    x, y = Tensor(uniform(4, 3), requires_grad=True), Tensor(uniform(2, 3, seed=1))
+    with _core.Recording() as recording:
+        z = F.mul(x, 2.0)
+        z[1:3] = y
+        z.backward(dy := uniform(4, 3, seed=2))
+    gradient = x.grad.numpy()
+    y.copy_(uniform(2, 3, seed=3))
+    dy *= 3
+    recording.replay()
+    np.testing.assert_array_equal(z.detach().numpy()[1:3], y.numpy())
+    np.testing.assert_array_equal(gradient, 2 * dy * np.float32([[1], [0], [0], [1]]))
+
+
+def test_maximize_replays() -> None:
+    p = Tensor([1.0, -2.0], requires_grad=True)
+    p.grad = Tensor([0.5, 0.25])
+    optimizer = SGD([p], lr=1.0, maximize=True)
+    with _core.Recording() as recording:
+        optimizer.step()
+    p.grad.copy_([2.0, 4.0])
+    recording.replay()
+    np.testing.assert_array_equal(p.detach().numpy(), [3.5, 2.25])

@@ -18,6 +18,7 @@ from .elementwise import (
     Operand,
     apply_binary,
     apply_unary,
+    by_numpy,
     compute,
     is_exact,
     plain,
@@ -160,11 +161,13 @@ def div(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> 
     if rounding_mode is None:
         return apply_binary(DIV, input, other)
     if is_exact(input) and is_exact(other):
-        a, b = plain(input), plain(other)
-        quotient = a // b if rounding_mode == "floor" else np.sign(a) * np.sign(b) * (
-            np.abs(a) // np.abs(b))
-        return Tensor.wrap(np.asarray(quotient))
+        quotient = np.floor_divide if rounding_mode == "floor" else _towards_zero
+        return by_numpy("div", quotient, input, other)
     return apply_unary(rounding_mode, apply_binary(DIV, input, other))
+
+
+def _towards_zero(a: Any, b: Any) -> Any:
+    return np.sign(a) * np.sign(b) * (np.abs(a) // np.abs(b))
 
 
 def floor_divide(input: Operand, other: Operand) -> Tensor:
@@ -189,7 +192,7 @@ def remainder(input: Operand, other: Operand) -> Tensor:
     array([3., 1.], dtype=float32)
     """
     if is_exact(input) and is_exact(other):
-        return Tensor.wrap(np.asarray(plain(input) % plain(other)))
+        return by_numpy("remainder", np.remainder, input, other)
     return sub(input, mul(floor_divide(input, other), other))
 
 

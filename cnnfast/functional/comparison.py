@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from ..autograd import record
+from ..replay import refuse_replay
 from ..tensor import Tensor, as_float
-from .elementwise import Operand, compute, is_exact, plain, unbroadcast
+from .elementwise import Operand, by_numpy, compute, is_exact, plain, unbroadcast
 
 __all__ = [
     "eq", "ge", "gt", "isfinite", "isinf", "isnan", "le", "lt", "masked_fill", "ne", "where",
@@ -31,7 +36,7 @@ def where(condition: Operand, input: Operand, other: Operand) -> Tensor:
     array([0., 2.], dtype=float32)
     """
     if is_exact(input) and is_exact(other):
-        return Tensor.wrap(np.where(plain(condition), plain(input), plain(other)))
+        return by_numpy("where", np.where, condition, input, other)
     mask = as_float(condition).array
     a, b = as_float(input), as_float(other)
     a_shape, b_shape, zero = a.shape, b.shape, np.zeros((), np.float32)
@@ -58,6 +63,12 @@ def masked_fill(input: Operand, mask: Operand, value: float) -> Tensor:
     return where(mask, value, input)
 
 
+def _compared(name: str, function: Callable[..., Any], *operands: Operand) -> Tensor:
+    """Return booleans, which are NumPy's."""
+    refuse_replay(f"{name}, a comparison,")
+    return Tensor.wrap(np.asarray(function(*map(plain, operands))))
+
+
 def eq(input: Operand, other: Operand) -> Tensor:
     """Return whether input == other, element by element, as booleans.
 
@@ -67,7 +78,7 @@ def eq(input: Operand, other: Operand) -> Tensor:
     >>> cnnfast.functional.eq(cnnfast.Tensor([1.0, 3.0]), 2).numpy()
     array([False, False])
     """
-    return Tensor.wrap(np.asarray(plain(input) == plain(other)))
+    return _compared("eq", operator.eq, input, other)
 
 
 def ne(input: Operand, other: Operand) -> Tensor:
@@ -79,7 +90,7 @@ def ne(input: Operand, other: Operand) -> Tensor:
     >>> cnnfast.functional.ne(cnnfast.Tensor([1.0, 3.0]), 2).numpy()
     array([ True,  True])
     """
-    return Tensor.wrap(np.asarray(plain(input) != plain(other)))
+    return _compared("ne", operator.ne, input, other)
 
 
 def lt(input: Operand, other: Operand) -> Tensor:
@@ -91,7 +102,7 @@ def lt(input: Operand, other: Operand) -> Tensor:
     >>> cnnfast.functional.lt(cnnfast.Tensor([1.0, 3.0]), 2).numpy()
     array([ True, False])
     """
-    return Tensor.wrap(np.asarray(plain(input) < plain(other)))
+    return _compared("lt", operator.lt, input, other)
 
 
 def le(input: Operand, other: Operand) -> Tensor:
@@ -103,7 +114,7 @@ def le(input: Operand, other: Operand) -> Tensor:
     >>> cnnfast.functional.le(cnnfast.Tensor([1.0, 3.0]), 2).numpy()
     array([ True, False])
     """
-    return Tensor.wrap(np.asarray(plain(input) <= plain(other)))
+    return _compared("le", operator.le, input, other)
 
 
 def gt(input: Operand, other: Operand) -> Tensor:
@@ -115,7 +126,7 @@ def gt(input: Operand, other: Operand) -> Tensor:
     >>> cnnfast.functional.gt(cnnfast.Tensor([1.0, 3.0]), 2).numpy()
     array([False,  True])
     """
-    return Tensor.wrap(np.asarray(plain(input) > plain(other)))
+    return _compared("gt", operator.gt, input, other)
 
 
 def ge(input: Operand, other: Operand) -> Tensor:
@@ -127,7 +138,7 @@ def ge(input: Operand, other: Operand) -> Tensor:
     >>> cnnfast.functional.ge(cnnfast.Tensor([1.0, 3.0]), 2).numpy()
     array([False,  True])
     """
-    return Tensor.wrap(np.asarray(plain(input) >= plain(other)))
+    return _compared("ge", operator.ge, input, other)
 
 
 def isnan(input: Operand) -> Tensor:
@@ -139,7 +150,7 @@ def isnan(input: Operand) -> Tensor:
     >>> cnnfast.functional.isnan(cnnfast.Tensor([1.0, float("nan"), float("inf")])).numpy()
     array([False,  True, False])
     """
-    return Tensor.wrap(np.asarray(np.isnan(plain(input))))
+    return _compared("isnan", np.isnan, input)
 
 
 def isinf(input: Operand) -> Tensor:
@@ -151,7 +162,7 @@ def isinf(input: Operand) -> Tensor:
     >>> cnnfast.functional.isinf(cnnfast.Tensor([1.0, float("nan"), float("inf")])).numpy()
     array([False, False,  True])
     """
-    return Tensor.wrap(np.asarray(np.isinf(plain(input))))
+    return _compared("isinf", np.isinf, input)
 
 
 def isfinite(input: Operand) -> Tensor:
@@ -163,4 +174,4 @@ def isfinite(input: Operand) -> Tensor:
     >>> cnnfast.functional.isfinite(cnnfast.Tensor([1.0, float("nan"), float("inf")])).numpy()
     array([ True, False, False])
     """
-    return Tensor.wrap(np.asarray(np.isfinite(plain(input))))
+    return _compared("isfinite", np.isfinite, input)

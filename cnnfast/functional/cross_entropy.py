@@ -9,6 +9,7 @@ import numpy as np
 from .. import _core, shapes
 from ..autograd import record
 from ..layout import as_dense, as_rows
+from ..replay import refuse_replay
 from ..tensor import Tensor, as_float, as_tensor
 from .arithmetic import add, mul
 from .loss import reduced, reduction_name
@@ -37,6 +38,8 @@ class _Rows:
             shapes.class_weights(name, classes, weight.shape)
         self.moved = np.moveaxis(input.array, self.axis, -1)
         self.x = as_rows(self.moved, classes)
+        if labels.dtype != np.int64 or not labels.array.flags.c_contiguous:
+            refuse_replay(f"{name} of labels that are no dense int64")
         self.target = np.asarray(labels.array, np.int64, order="C")
         self.weight = None if weight is None else as_dense(weight.array)
         self.ignore_index = ignore_index

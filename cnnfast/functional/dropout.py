@@ -8,11 +8,18 @@ from .. import _core
 from ..autograd import record, record_in_place
 from ..layout import as_dense, as_image, as_rows
 from ..random import generator
+from ..replay import refuse_replay
 from ..tensor import Tensor, as_float
 from .arithmetic import MUL
 from .elementwise import apply_binary, writable
 
 __all__ = ["dropout", "dropout1d", "dropout2d"]
+
+
+def _seed() -> int:
+    """Return a new seed, which a replay would use again."""
+    refuse_replay("dropout's mask")
+    return int(generator().integers(2**63))
 
 
 def _check(p: float) -> None:
@@ -80,7 +87,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     _check(p)
     if not training or p == 0.0:
         return input
-    seed = int(generator().integers(2**63))
+    seed = _seed()
 
     def backward(dy: np.ndarray, needs: tuple[bool, ...]) -> tuple[np.ndarray | None, ...]:
         return (_apply(dy, p, seed),)
@@ -103,7 +110,7 @@ def _drop_channels(name: str, input: Tensor, p: float, training: bool, inplace: 
         raise ValueError(f"{name}: expected input (N, C, ...) with pixels, got {input.shape}")
     ones = _core.empty(input.shape[:2])
     _core.fill(ones, 1.0)
-    mask = _apply(ones, p, int(generator().integers(2**63)))
+    mask = _apply(ones, p, _seed())
     pixels = (1,) * (input.ndim - 2)
     return apply_binary(MUL, input, mask.reshape(*mask.shape, *pixels), inplace=inplace)
 

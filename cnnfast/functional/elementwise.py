@@ -14,6 +14,7 @@ import numpy as np
 from .. import _core, shapes
 from ..autograd import Backward, record, record_in_place, wants_gradient
 from ..layout import empty_result
+from ..replay import refuse_replay
 from ..tensor import Tensor, as_float
 
 __all__ = ["BinaryRule", "Operand", "apply_binary", "apply_unary", "compute", "unbroadcast"]
@@ -147,6 +148,12 @@ def is_exact(value: Any) -> bool:
     return isinstance(value, (int, np.integer, np.bool_))
 
 
+def by_numpy(name: str, function: Callable[..., Any], *operands: Any, **options: Any) -> Tensor:
+    """Return what NumPy's function makes of integers, booleans or comparisons, as a Tensor."""
+    refuse_replay(f"{name} of integers or booleans")
+    return Tensor.wrap(np.asarray(function(*map(plain, operands), **options)))
+
+
 def plain(value: Any) -> Any:
     """Return a Tensor's array, anything else as it is."""
     return value.array if isinstance(value, Tensor) else value
@@ -157,7 +164,7 @@ def apply_binary(
 ) -> Tensor:
     """Return `rule` applied to a and b with broadcasting, written over a where `inplace`."""
     if rule.exact is not None and is_exact(a) and is_exact(b):
-        return _apply_exact(rule.exact, a, b, inplace)
+        return _apply_exact(rule.kind, rule.exact, a, b, inplace)
     out = writable(a) if inplace else None
     a, b = as_float(a), as_float(b)
     reads = (rule.da_reads if a.requires_grad else "") + (rule.db_reads if b.requires_grad else "")
@@ -185,9 +192,12 @@ def apply_binary(
     return record_in_place(a, (a, b), backward, tuple(t for t in saved if t is not a))
 
 
-def _apply_exact(function: Callable[..., Any], a: Any, b: Any, inplace: bool) -> Tensor:
+def _apply_exact(
+    name: str, function: Callable[..., Any], a: Any, b: Any, inplace: bool
+) -> Tensor:
     if not inplace:
-        return Tensor.wrap(np.asarray(function(plain(a), plain(b))))
+        return by_numpy(name, function, a, b)
+    refuse_replay(f"{name} of integers or booleans")
     function(a.array, plain(b), out=a.array)
     a.bump_version()
     return a

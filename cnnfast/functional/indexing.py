@@ -15,6 +15,7 @@ from .. import _core
 from .. import axes as rules
 from ..autograd import record, record_in_place
 from ..layout import as_dense, empty_result
+from ..replay import refuse_replay
 from ..tensor import Tensor, as_float, as_tensor
 from .elementwise import Operand, aligned, copied, plain, unbroadcast, writable
 
@@ -65,6 +66,8 @@ def getitem(input: Operand, key: Any) -> Tensor:
     x, key = as_tensor(input), _plain_key(key)
     if _is_basic(key):
         return _view(x, (*key, ...) if Ellipsis not in key else key)
+    if x.dtype != np.float32 or any(isinstance(part, np.ndarray) for part in key):
+        refuse_replay("an index by an array, or of integers or booleans,")
     if x.dtype != np.float32:
         return Tensor.wrap(np.asarray(x.array[key]))
     return _taken(x, key)
@@ -135,6 +138,8 @@ def setitem(input: Tensor, key: Any, value: Operand) -> None:
     array([1., 0., 0.], dtype=float32)
     """
     key = _plain_key(key)
+    if input.dtype != np.float32 or not _is_basic(key):
+        refuse_replay("an assignment through index arrays, or to integers or booleans,")
     if input.dtype != np.float32:
         input.array[key] = plain(value)
         input.bump_version()
@@ -159,9 +164,12 @@ def setitem(input: Tensor, key: Any, value: Operand) -> None:
         dx = dvalue = None
         if needs[0]:
             dx = copied(dy)
-            dx[key] = 0.0
+            if _is_basic(key):
+                _core.fill(dx[key], 0.0)
+            else:
+                dx[key] = 0.0
         if needs[1]:
-            dvalue = unbroadcast(np.ascontiguousarray(dy[key]), value_shape)
+            dvalue = unbroadcast(copied(dy[key]), value_shape)
         return dx, dvalue
 
     backward.__qualname__ = "setitem"

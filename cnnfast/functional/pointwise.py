@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..tensor import Tensor
-from .elementwise import Operand, apply_unary, is_exact, plain
+from .elementwise import Operand, apply_unary, by_numpy, is_exact
 
 __all__ = [
     "abs", "ceil", "erf", "exp", "expm1", "floor", "log", "log1p", "neg", "reciprocal", "round",
@@ -26,7 +26,7 @@ def neg(input: Operand) -> Tensor:
     array([-1.,  2.], dtype=float32)
     """
     if is_exact(input):
-        return Tensor.wrap(np.asarray(np.negative(plain(input))))
+        return by_numpy("neg", np.negative, input)
     return apply_unary("neg", input)
 
 
@@ -40,7 +40,7 @@ def abs(input: Operand) -> Tensor:
     array([1., 2.], dtype=float32)
     """
     if is_exact(input):
-        return Tensor.wrap(np.asarray(np.abs(plain(input))))
+        return by_numpy("abs", np.abs, input)
     return apply_unary("abs", input)
 
 
@@ -54,7 +54,7 @@ def sign(input: Operand) -> Tensor:
     array([ 1., -1.], dtype=float32)
     """
     if is_exact(input):
-        return Tensor.wrap(np.asarray(np.sign(plain(input))))
+        return by_numpy("sign", np.sign, input)
     return apply_unary("sign", input)
 
 
@@ -116,7 +116,7 @@ def square(input: Operand) -> Tensor:
     array([9., 4.], dtype=float32)
     """
     if is_exact(input):
-        return Tensor.wrap(np.asarray(np.square(plain(input))))
+        return by_numpy("square", np.square, input)
     return apply_unary("square", input)
 
 

@@ -5,7 +5,7 @@ Floats reduce in the engine; integers and booleans in NumPy, exactly.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,9 +14,10 @@ from .. import _core
 from .. import axes as rules
 from ..autograd import record
 from ..layout import as_dense
+from ..replay import refuse_replay
 from ..tensor import Tensor, as_float
 from .arithmetic import div, maximum, minimum, sub
-from .elementwise import Operand, compute, is_exact, plain
+from .elementwise import Operand, by_numpy, compute, is_exact, plain
 from .pointwise import abs as absolute
 from .pointwise import sqrt, square
 
@@ -104,8 +105,7 @@ def sum(input: Operand, dim: Dim = None, keepdim: bool = False) -> Tensor:
     array([3., 7.], dtype=float32)
     """
     if is_exact(input):
-        x = np.asarray(plain(input))
-        return Tensor.wrap(np.asarray(x.sum(rules.axes(x.ndim, dim), np.int64, keepdims=keepdim)))
+        return _whole("sum", np.sum, input, dim, keepdim, dtype=np.int64)
     return _linear("sum", input, dim, keepdim)
 
 
@@ -219,8 +219,7 @@ def prod(input: Operand, dim: int | None = None, keepdim: bool = False) -> Tenso
     24.0
     """
     if is_exact(input):
-        x = np.asarray(plain(input))
-        return Tensor.wrap(np.asarray(x.prod(rules.axes(x.ndim, dim), np.int64, keepdims=keepdim)))
+        return _whole("prod", np.prod, input, dim, keepdim, dtype=np.int64)
     tensor = as_float(input)
     x, axes = tensor.array, rules.axes(tensor.ndim, dim)
 
@@ -231,8 +230,19 @@ def prod(input: Operand, dim: int | None = None, keepdim: bool = False) -> Tenso
     return record(y, (tensor,), backward, (tensor,))
 
 
+def _whole(
+    name: str, function: Callable[..., Any], input: Operand, dim: Dim, keepdim: bool,
+    **options: Any,
+) -> Tensor:
+    """Return NumPy's reduction of integers or booleans, or to booleans."""
+    x = np.asarray(plain(input))
+    axes = rules.axes(x.ndim, dim)
+    return by_numpy(name, function, x, axis=axes, keepdims=keepdim, **options)
+
+
 def _product_of_others(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
     """Return for each element the product over `axes` of all others, also where some are 0."""
+    refuse_replay("the gradient of prod")
     last = tuple(range(-len(axes), 0))
     moved = np.moveaxis(x, axes, last)
     flat = moved.reshape(*moved.shape[: moved.ndim - len(axes)], -1).astype(np.float64)
@@ -246,9 +256,7 @@ def _product_of_others(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
 def _shared_extreme(kind: str, input: Operand, dim: Dim, keepdim: bool) -> Tensor:
     """Return the largest or smallest element; equal ones share the gradient."""
     if is_exact(input):
-        whole = np.asarray(plain(input))
-        find = whole.max if kind == "max" else whole.min
-        return Tensor.wrap(np.asarray(find(rules.axes(whole.ndim, dim), keepdims=keepdim)))
+        return _whole(f"a{kind}", np.amax if kind == "max" else np.amin, input, dim, keepdim)
     tensor = as_float(input)
     x, axes = tensor.array, rules.axes(tensor.ndim, dim)
     rules.not_empty(f"a{kind}", tensor.shape, axes)
@@ -300,6 +308,7 @@ def _position(kind: str, input: Operand, dim: int | None, keepdim: bool) -> np.n
     axes = rules.axes(x.ndim, dim)
     rules.not_empty(f"arg{kind}", x.shape, axes)
     if x.dtype != np.float32:
+        refuse_replay(f"arg{kind} of integers or booleans")
         return np.asarray(getattr(x, f"arg{kind}")(dim, keepdims=keepdim))
     if dim is None:
         flat, axis, shape = as_dense(x).reshape(-1), 0, (1,) * x.ndim if keepdim else ()
@@ -429,8 +438,7 @@ def all(input: Operand, dim: Dim = None, keepdim: bool = False) -> Tensor:
     >>> cnnfast.functional.all(cnnfast.Tensor([1.0, 0.0])).item()
     False
     """
-    x = np.asarray(plain(input))
-    return Tensor.wrap(np.asarray(x.all(rules.axes(x.ndim, dim), keepdims=keepdim)))
+    return _whole("all", np.all, input, dim, keepdim)
 
 
 def any(input: Operand, dim: Dim = None, keepdim: bool = False) -> Tensor:
@@ -442,5 +450,4 @@ def any(input: Operand, dim: Dim = None, keepdim: bool = False) -> Tensor:
     >>> cnnfast.functional.any(cnnfast.Tensor([1.0, 0.0])).item()
     True
     """
-    x = np.asarray(plain(input))
-    return Tensor.wrap(np.asarray(x.any(rules.axes(x.ndim, dim), keepdims=keepdim)))
+    return _whole("any", np.any, input, dim, keepdim)

@@ -15,6 +15,7 @@ from .. import _core
 from .. import axes as rules
 from ..autograd import record
 from ..layout import as_dense
+from ..replay import refuse_replay
 from ..tensor import Tensor, as_tensor
 from .elementwise import Operand, copied, unbroadcast
 
@@ -28,7 +29,11 @@ Inverse = Callable[[np.ndarray], np.ndarray]
 
 def _dense(array: np.ndarray) -> np.ndarray:
     """Return `array` C-contiguous, whatever its type, copied if need be."""
-    return as_dense(array) if array.dtype == np.float32 else np.ascontiguousarray(array)
+    if array.dtype == np.float32:
+        return as_dense(array)
+    if not array.flags.c_contiguous:
+        refuse_replay("a copy of integers or booleans")
+    return np.ascontiguousarray(array)
 
 
 def reshaped(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import functional as F
+from ..replay import refuse_replay
 from ..tensor import Tensor
 from . import init
 from .module import Module
@@ -126,6 +127,7 @@ class _BatchNorm(_RunningNorm):
         update = self.training and self.track_running_stats
         momentum = 0.0 if self.momentum is None else self.momentum
         if update:
+            refuse_replay("num_batches_tracked of a batch normalisation")
             batches = int(self.num_batches_tracked.array) + 1
             self.num_batches_tracked.copy_(batches)
             if self.momentum is None:  # a cumulative average over all batches

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from ..replay import refuse_replay
 from ..tensor import Tensor
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_"]
@@ -67,6 +68,7 @@ def clip_grad_norm_(
     >>> float(clip_grad_norm_([p], 1.0)), round(float(p.grad[0]), 4)
     (5.0, 0.6)
     """
+    refuse_replay("the norm of gradients")
     gradients = _gradients(parameters)
     total = _norm([gradient.array for gradient in gradients], norm_type)
     if error_if_nonfinite and not np.isfinite(total):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core
+from ..replay import refuse_replay
 from ..tensor import Tensor
 from .optimizer import Optimizer, Params, State, check_range
 
@@ -91,6 +92,7 @@ class Adam(Optimizer):
             state["exp_avg_sq"] = Tensor.wrap(np.zeros_like(param))
             if group["amsgrad"]:
                 state["max_exp_avg_sq"] = Tensor.wrap(np.zeros_like(param))
+        refuse_replay("Adam's count of steps")
         state["step"].array[...] += 1
         if group["amsgrad"]:
             _amsgrad_update(param, grad, state, group)

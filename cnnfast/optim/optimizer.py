@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from .. import _core
 from ..autograd import enable_grad
+from ..layout import as_dense
 from ..tensor import Tensor, as_tensor
 
 __all__ = ["Optimizer", "Params", "State", "check_range"]
@@ -124,11 +126,14 @@ class Optimizer:
     def _update_dense(self, param: Tensor, grad: np.ndarray, group: dict[str, Any]) -> None:
         # The primitives take C-contiguous arrays. A Parameter is one, and so is its gradient; a
         # leaf Tensor stored as an image is updated through a copy.
-        target = np.asarray(param.array, order="C")
-        grad = np.asarray(-grad if group["maximize"] else grad, order="C")
+        target, grad = as_dense(param.array), as_dense(grad)
+        if group["maximize"]:
+            falling = _core.empty(grad.shape)
+            _core.unary("neg", falling, grad)
+            grad = falling
         self._update(target, grad, self.state[param], group)
         if target is not param.array:
-            param.array[...] = target
+            _core.copy(param.array, target)
         param.bump_version()
 
     def _update(
