@@ -152,9 +152,10 @@ def text(found: Comparison) -> str:
     )
 
 
-def _default_path(machine: str) -> Path:
+def default_path(machine: str) -> Path:
+    """Return the file for a machine: in a folder of its own, for its records are no measures."""
     path = records.default_path(machine)
-    return path.with_name(f"{path.stem}-accuracy.jsonl")
+    return path.parent / "accuracy" / path.name
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -175,5 +176,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
     common: dict[str, Any] = records.circumstances(cnnfast.get_num_threads(), ())
     line = json.dumps({**common, "isa": _core.isa(), "suite": "accuracy", **asdict(found)})
     print(line if options.json else text(found))
-    records.append(options.output or _default_path(common["machine"]), [line])
+    records.append(options.output or default_path(common["machine"]), [line])
     return 0 if found.same else 1

@@ -13,7 +13,7 @@ import pytest
 # At the end: an installed cnnfast comes before the checkout's.
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import accuracy
+from benchmarks import accuracy, records
 from benchmarks.__main__ import main
 
 
@@ -76,5 +76,6 @@ def test_command_records_what_it_found(
     assert json.loads(printed.splitlines()[0]) == first
     assert first["suite"] == "accuracy" and first["cpu"] and first["accuracy"] == second["accuracy"]
     assert "the same within noise" in printed
+    assert accuracy.default_path("A").parent != records.RESULTS  # where the report looks
     with pytest.raises(SystemExit, match="2"):
         main(["accuracy", "--seeds", "1"])
