@@ -8,6 +8,7 @@ always the logical ones.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -88,7 +89,9 @@ class Tensor(TensorOperators):
         self._requires_grad = False
         self.grad: Tensor | None = None
         self.hooks: list[Callable[[np.ndarray], np.ndarray]] = []
-        self.version_counter = [0, 0]  # changes in place; of them, those on the tape
+        # Changes in place; of them, those on the tape; how often the memory was lent, and behind
+        # that weak references to the arrays that it was lent as.
+        self.version_counter: list[Any] = [0, 0, 0]
         self._overwrites = 0  # of the latter, how many this Tensor's place on the tape accounts for
         self.packed: dict[Any, tuple[int, np.ndarray]] = {}
 
@@ -141,12 +144,32 @@ class Tensor(TensorOperators):
     # ---- memory ----------------------------------------------------------------------------
 
     def numpy(self) -> np.ndarray:
-        """Return the array, without a copy; the Tensor must not require a gradient."""
+        """Return an array over the same memory; the Tensor must not require a gradient.
+
+        What is written into it is written into the Tensor. As long as it, or a view of it, lives,
+        layers whose weight this is cannot keep the weight packed and pack it at each use: copy the
+        array to keep it.
+        """
         if self._requires_grad:
             raise RuntimeError(
                 "numpy() on a tensor that requires a gradient: use detach().numpy()"
             )
-        return self._array.__array__()  # which an array without values refuses
+        return self.lend()
+
+    def lend(self) -> np.ndarray:
+        """Return an array over the memory whose life `is_lent` tells."""
+        # Views of an ndarray keep its owner alive, not itself; those of a buffer keep the array.
+        array = np.asarray(self._array.__array__().data)
+        counter = self.version_counter
+        counter[3:] = [lent for lent in counter[3:] if lent() is not None]
+        counter.append(weakref.ref(array))
+        counter[2] += 1
+        return array
+
+    @property
+    def is_lent(self) -> bool:
+        """Whether somebody holds an array through which the memory may be changed unnoticed."""
+        return any(lent() is not None for lent in self.version_counter[3:])
 
     def detach(self) -> Tensor:
         """Return a Tensor over the same memory that is no part of the graph."""

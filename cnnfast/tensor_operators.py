@@ -205,7 +205,7 @@ class TensorOperators(TensorMethods):
         """Return a DLPack capsule over the same memory."""
         if self.requires_grad:
             raise BufferError("a tensor that requires a gradient cannot be exported: use detach()")
-        return self.array.__dlpack__(**options)
+        return self.lend().__dlpack__(**options)
 
     def __dlpack_device__(self: Any) -> tuple[builtins.int, builtins.int]:
         """Return DLPack's name of the CPU."""

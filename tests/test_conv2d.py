@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -184,7 +185,7 @@ def test_the_weight_is_packed_once_a_version(monkeypatch: pytest.MonkeyPatch) ->
     def packs() -> int:
         packed.clear()
         y = conv2d(x, w)
-        np.testing.assert_array_equal(y.numpy(), reference.conv2d(x.numpy(), w.numpy()))
+        np.testing.assert_array_equal(y.numpy(), reference.conv2d(x.numpy(), w.array))
         return len(packed)
 
     assert packs() == 1
@@ -193,6 +194,39 @@ def test_the_weight_is_packed_once_a_version(monkeypatch: pytest.MonkeyPatch) ->
     assert packs() == 1
     w.data = whole(3, 2, 3, 3, seed=6)
     assert packs() == 1
+
+
+BACK_DOORS: dict[str, Callable[[Tensor], Any]] = {
+    "numpy": lambda w: w.detach().numpy(),
+    "a view": lambda w: w.detach().numpy()[1:],
+    "np.asarray": lambda w: np.asarray(w.detach()),
+    "dlpack": lambda w: np.from_dlpack(w.detach()),
+    "data": lambda w: w.data.numpy(),
+}
+
+
+@pytest.mark.parametrize("name", BACK_DOORS)
+def test_a_weight_written_to_behind_the_tape_is_packed_anew(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, w = Tensor(uniform(1, 3, 8, 8)), Tensor(uniform(4, 3, 3, 3), requires_grad=True)
+    with cnnfast.no_grad():
+        conv2d(x, w)
+        door = BACK_DOORS[name](w)
+        conv2d(x, w)  # packed while the door is open
+        if not door.flags.writeable:  # a consumer of DLPack may not write, another may
+            door = w.array
+        door[...] = 2.0
+        wanted = conv2d(x, Tensor(w.detach())).numpy().copy()
+        np.testing.assert_array_equal(conv2d(x, w).numpy(), wanted)
+        door[...] = 3.0
+        wanted = conv2d(x, Tensor(w.detach())).numpy().copy()
+        del door
+        np.testing.assert_array_equal(conv2d(x, w).numpy(), wanted)
+        packed = []
+        monkeypatch.setattr(_core, "conv2d_pack", lambda *a: packed.append(1))
+        conv2d(x, w)  # nobody can have written to it since
+    assert packed == []
 
 
 def test_a_change_of_instruction_set_packs_anew() -> None:

@@ -32,16 +32,19 @@ def packed_weight(
 ) -> np.ndarray:
     """Return `array` (O, I, kh, kw), the weight's, in the kernel's order; packed once a version.
 
-    What is replayed packs for itself: the weight may have another value by then.
+    What is replayed packs for itself: the weight may have another value by then. So does what is
+    computed while somebody may write into the weight unnoticed.
     """
     key = ("conv2d", array.shape, attributes, backward, algorithm, _core.isa())
-    version = weight.version_counter[0]
+    counter = weight.version_counter
+    version = counter[0] + counter[2]  # grows with either
+    kept = not (_core.is_replayed() or (counter[2] and weight.is_lent))
     found = weight.packed.get(key)
-    if found is not None and found[0] == version and not _core.is_replayed():
+    if found is not None and found[0] == version and kept:
         return found[1]
     packed = _core.empty((_core.conv2d_packed_size(array.shape, *attributes, backward, algorithm),))
     _core.conv2d_pack(packed, array, *attributes, backward, algorithm)
-    if not _core.is_replayed():
+    if kept:
         weight.packed[key] = (version, packed)
     return packed
 
