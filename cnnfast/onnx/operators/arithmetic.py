@@ -48,7 +48,9 @@ def Pow(a: Value, b: Value, *, axis: int | None = None, broadcast: int = 0) -> V
     """The result has the type of the base, whatever that of the exponent."""
     b = lined_up(a, b, axis)
     if not is_tensor(a):
-        return np.power(a, array(b)).astype(a.dtype)
+        exponent = array(b)
+        wide = a.astype(np.float64) if a.dtype.kind in "iu" and np.any(exponent < 0) else a
+        return np.power(wide, exponent).astype(a.dtype)
     if b.size == 1 if isinstance(b, np.ndarray) else b.numel() == 1 and b.ndim <= a.ndim:
         return F.pow(a, float(scalar(b)))
     return F.pow(a, b)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ... import axes as rules
 from .indexing import _checked
 from .registry import operator
 from .shaping import Concat, Split
@@ -88,7 +89,7 @@ def _place(axis: int, values: list[Value]) -> int:
 
 
 def _slices(x: Value, axis: int, back: int) -> list[Value]:
-    lead = (slice(None),) * (axis % x.ndim)
+    lead = (slice(None),) * (axis := rules.axis(x.ndim, axis))
     parts = [x[(*lead, i)] for i in range(x.shape[axis])]
     return parts[::-1] if back else parts
 
@@ -177,7 +178,7 @@ def SplitToSequence(
         parts = list(Split(x, np.ones(whole, np.int64), axis=axis, outputs=whole))
         if keepdims:
             return parts
-        shape = tuple(size for i, size in enumerate(x.shape) if i != axis % x.ndim)
+        shape = tuple(size for i, size in enumerate(x.shape) if i != rules.axis(x.ndim, axis))
         return [part.reshape(shape) for part in parts]
     sizes = integers(split)
     if array(split).ndim == 0:

@@ -54,7 +54,7 @@ def NonMaxSuppression(
 
 def _bin_samples(start: float, size: float, bins: int, ratio: int) -> np.ndarray:
     """Return the positions (bins, samples) that are averaged along one axis of a region."""
-    count = ratio if ratio > 0 else int(np.ceil(size / bins))
+    count = max(ratio if ratio > 0 else int(np.ceil(size / bins)), 0)
     step = size / bins
     inner = (np.arange(count) + 0.5) / max(count, 1) * step
     return start + np.arange(bins)[:, None] * step + inner
@@ -102,6 +102,8 @@ def _pooled(
         for c, cw in ((cols[0], cols[2]), (cols[1], cols[3])):
             weight = (rw * rows[4])[:, :, None, None] * (cw * cols[4])
             parts.append(image[:, r[:, :, None, None], c] * weight)
+    if 0 in (rows[0].shape[1], cols[0].shape[1]):  # a region without extent has no samples
+        return np.zeros((image.shape[0], len(rows[0]), len(cols[0])), image.dtype)
     if mode == "max":  # the standard takes the maximum over weighted corners
         return np.max(parts, axis=0).max((2, 4))
     return np.sum(parts, axis=0).mean((2, 4))

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ... import axes as rules
 from ... import functional as F
 from .elementwise import float_kind
 from .registry import operator
@@ -29,7 +30,7 @@ def _checked(index: np.ndarray, size: Any) -> np.ndarray:
 
 @operator()
 def Gather(x: Value, indices: Value, *, axis: int = 0) -> Value:
-    axis %= x.ndim
+    axis = rules.axis(x.ndim, axis)
     at = _checked(array(indices), x.shape[axis])
     key = (slice(None),) * axis
     if at.ndim == 0:
@@ -109,7 +110,7 @@ def TensorScatter(
     *, axis: int = -2, mode: str = "linear",
 ) -> np.ndarray:
     """Write `update` into each sample's cache from its index on along `axis`."""
-    axis %= cache.ndim
+    axis = rules.axis(cache.ndim, axis)
     starts = np.zeros(cache.shape[0], np.int64) if write_indices is None else write_indices
     y = cache.copy()
     for sample, start in enumerate(starts.tolist()):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ... import axes as rules
 from ... import functional as F
 from ...errors import UnsupportedOperatorError
 from .elementwise import in_float32, narrow_float
@@ -111,7 +112,7 @@ def LayerNormalization(
     *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1, outputs: int,
 ) -> Any:
     """Normalise over the axes from `axis` on; also return mean and 1 / deviation if wanted."""
-    at = axis % x.ndim
+    at = rules.axis(x.ndim, axis)
     last = tuple(x.shape[at:])
     fits = tuple(scale.shape) == last and (bias is None or tuple(bias.shape) == last)
     if outputs == 1 and fits and all(is_tensor(v) for v in (x, scale) if v is not None):
@@ -132,7 +133,7 @@ def RMSNormalization(
     x: Value, scale: Value, *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1
 ) -> Value:
     """Divide by the root of the mean square over the axes from `axis` on."""
-    axes = tuple(range(axis % x.ndim, x.ndim))
+    axes = tuple(range(rules.axis(x.ndim, axis), x.ndim))
     if is_tensor(x) and is_tensor(scale):
         size = F.sqrt(F.add(F.mean(F.square(x), axes, True), epsilon))
         return F.mul(F.div(x, size), scale)

@@ -135,6 +135,8 @@ def _maxima(x: np.ndarray, axes: list[Geometry], storage_order: int) -> tuple[An
     values = _windows(x, axes, lowest)
     best = values.argmax(-1)[..., None]
     where = _windows(numbers, axes, -1)
+    padding = np.take_along_axis(where, best, -1) < 0  # the first of elements that are no larger
+    best = np.where(padding, (where >= 0).argmax(-1)[..., None], best)
     return (
         np.take_along_axis(values, best, -1)[..., 0],
         np.take_along_axis(where, best, -1)[..., 0].astype(np.int64),

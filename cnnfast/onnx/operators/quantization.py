@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ... import axes as rules
 from .convolution import convolve
 from .creation import cast, element_type
 from .elementwise import float_kind
@@ -23,7 +24,7 @@ def _along(values: np.ndarray, x: np.ndarray, axis: int, block_size: int) -> np.
     """Return scales or zero points so that they broadcast: one for all, an axis or its blocks."""
     if values.size == 1 and not block_size:
         return values.reshape(())
-    axis %= x.ndim
+    axis = rules.axis(x.ndim, axis)
     if block_size:
         if -(-x.shape[axis] // block_size) != values.shape[axis]:
             raise ValueError(f"blocks of {block_size} of {x.shape} do not fit {values.shape}")

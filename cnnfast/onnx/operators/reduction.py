@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ... import axes as rules
 from ... import functional as F
 from .elementwise import narrow_float
 from .registry import operator
@@ -29,10 +30,9 @@ def _reduced(
     No axes mean all of them, or with `noop` none: each element is then reduced by itself.
     """
     named = integers(given) if given is not None else list(axes or [])
-    if not named and noop:
-        over: tuple[int, ...] = ()
-    else:
-        over = tuple(sorted({axis % x.ndim for axis in named})) if named else tuple(range(x.ndim))
+    over: tuple[int, ...] = tuple(sorted({rules.axis(x.ndim, axis) for axis in named}))
+    if not named and not noop:
+        over = tuple(range(x.ndim))
     kept = tuple(1 if axis in over else size for axis, size in enumerate(x.shape))
     if is_tensor(x) and 0 not in x.shape:
         y = engine(x, over) if over else engine(x.reshape((1, *x.shape)), (0,))

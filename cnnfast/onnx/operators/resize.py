@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ... import axes as rules
 from ... import functional as F
 from ... import taps
 from ...functional.resample import resample, to_image
@@ -48,11 +49,10 @@ class Options(NamedTuple):
 
 
 def positions(
-    size: int, out: int, scale: float, coordinates: str, roi: tuple[float, float]
+    size: int, out: int, scale: float, coordinates: str, roi: tuple[float, float], number: Any
 ) -> np.ndarray:
-    """Return where each output lies among the inputs."""
-    o = np.arange(out, dtype=np.float64)
-    whole = scale * size
+    """Return where each output lies among the inputs, computed in the type `number`."""
+    o, whole, scale = np.arange(out, dtype=number), scale * size, number(scale)
     if coordinates == "align_corners":
         return o * (size - 1) / (whole - 1) if whole != 1 else np.zeros(out)
     if coordinates == "asymmetric":
@@ -66,7 +66,7 @@ def positions(
     if coordinates == "half_pixel":
         return centres
     if coordinates == "pytorch_half_pixel":
-        return centres if out > 1 else np.full(out, -0.5)
+        return centres if out > 1 else np.zeros(out)
     if coordinates == "half_pixel_symmetric":
         return size / 2 * (1 - out / whole) + centres
     raise ValueError(f"coordinate_transformation_mode {coordinates!r} is not known")
@@ -91,7 +91,9 @@ def stencil(
     size: int, out: int, scale: float, options: Options, roi: tuple[float, float]
 ) -> Stencil:
     """Return what the outputs along an axis read."""
-    x = positions(size, out, scale, options.coordinates, roi)
+    # Which neighbour is nearest is decided in float32, as in the standard's reference.
+    number = np.float32 if options.mode == "nearest" else np.float64
+    x = positions(size, out, scale, options.coordinates, roi, number)
     outside = (x < 0) | (x > size - 1)
     if options.coordinates != "tf_crop_and_resize":
         outside[:] = False
@@ -170,7 +172,7 @@ def _resized(
     x: Value, scales: Value, sizes: Value, roi: Value, named: Ints | None, options: Options,
     policy: str, extrapolation_value: float,
 ) -> Value:
-    axes = [axis % x.ndim for axis in named] if named is not None else list(range(x.ndim))
+    axes = [rules.axis(x.ndim, axis) for axis in (range(x.ndim) if named is None else named)]
     old = [x.shape[axis] for axis in axes]
     if sizes is not None and sizes.shape[0]:
         new, factors = _target(old, integers(sizes), policy)

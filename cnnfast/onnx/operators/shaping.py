@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ... import axes as rules
 from ... import functional as F
 from .registry import operator
 from .values import Value, array, integers, is_tensor
@@ -50,7 +51,7 @@ def Reshape(
 @operator()
 def Flatten(x: Value, *, axis: int = 1) -> Value:
     """Return a matrix: the axes before `axis` as rows, the others as columns."""
-    at = axis + x.ndim if axis < 0 else axis
+    at = axis if axis == x.ndim else rules.axis(x.ndim, axis)
     return x.reshape((math.prod(x.shape[:at]), math.prod(x.shape[at:])))
 
 
@@ -64,7 +65,7 @@ def _axes(given: Value, attribute: Ints | None) -> list[int] | None:
 @operator()
 def Squeeze(x: Value, given: Value = None, /, *, axes: Ints | None = None) -> Value:
     named = _axes(given, axes)
-    gone = {axis % x.ndim for axis in named} if named is not None else {
+    gone = {rules.axis(x.ndim, axis) for axis in named} if named is not None else {
         axis for axis, size in enumerate(x.shape) if size == 1}
     if any(x.shape[axis] != 1 for axis in gone):
         raise ValueError(f"axes {sorted(gone)} of {tuple(x.shape)} are not all of size 1")
@@ -75,7 +76,7 @@ def Squeeze(x: Value, given: Value = None, /, *, axes: Ints | None = None) -> Va
 def Unsqueeze(x: Value, given: Value = None, /, *, axes: Ints | None = None) -> Value:
     named = _axes(given, axes) or []
     rank = x.ndim + len(named)
-    new = {axis % rank for axis in named}
+    new = {rules.axis(rank, axis) for axis in named}
     if len(new) != len(named):
         raise ValueError(f"axes {named} name an axis twice")
     old = iter(x.shape)
@@ -116,6 +117,7 @@ def Split(
 ) -> tuple[Value, ...]:
     """Cut into parts of `sizes`, or into equal ones of which the last may be smaller."""
     given = integers(sizes) if sizes is not None else split
+    axis = rules.axis(x.ndim, axis)
     whole = x.shape[axis]
     if given is None:
         count = num_outputs or outputs
@@ -124,7 +126,7 @@ def Split(
     if sum(given) != whole or min(given) < 0:
         raise ValueError(f"cannot cut {tuple(x.shape)} along axis {axis} into {list(given)}")
     ends = np.cumsum([0, *given]).tolist()
-    lead = (slice(None),) * (axis % x.ndim)
+    lead = (slice(None),) * axis
     return tuple(x[(*lead, slice(a, b))] for a, b in itertools.pairwise(ends))
 
 
@@ -141,7 +143,7 @@ def Slice(
     key = [slice(None)] * x.ndim
     turned = []
     for axis, a, b, step in zip(named, begin, end, steps, strict=True):
-        axis %= x.ndim
+        axis = rules.axis(x.ndim, axis)
         at = range(x.shape[axis])[_bound(a, b, step, x.shape[axis])]
         if step < 0:  # a Tensor has no negative strides: read forwards, then turn around
             at = at[::-1]
@@ -154,9 +156,10 @@ def Slice(
 
 
 def _bound(start: int, end: int, step: int, size: int) -> slice:
-    """Return a slice; backwards, an end before the first element means down to it."""
-    if step < 0 and end < 0 and end + size < 0:
-        return slice(start, None, step)
+    """Return a slice; backwards, bounds before the first element mean from it or down to it."""
+    if step < 0:
+        start = max(start, -size)
+        return slice(start, None if end + size < 0 else end, step)
     return slice(start, end, step)
 
 
@@ -195,7 +198,7 @@ def Pad(
         raise ValueError(f"pads: expected {2 * len(named)} values, got {flat}")
     sides = [(0, 0)] * x.ndim
     for axis, before, after in zip(named, flat[: len(named)], flat[len(named) :], strict=True):
-        sides[axis % x.ndim] = (before, after)
+        sides[rules.axis(x.ndim, axis)] = (before, after)
     constant = value if fill is None else array(fill).reshape(-1)[0]
     if is_tensor(x) and mode == "constant":
         return F.pad(x, [width for side in reversed(sides) for width in side],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ... import axes as rules
 from .creation import element_type
 from .elementwise import narrow_float
 from .registry import operator
@@ -31,7 +32,7 @@ def DFT(
     """The axis is an input since opset 20, then the last but one unless given."""
     if opset >= 20:
         axis = -2 if along is None else int(scalar(along))
-    axis %= x.ndim
+    axis = rules.axis(x.ndim, axis)
     signal = _complex(x)
     size = None if length is None else int(scalar(length))
     if inverse and onesided:
