@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import mmap
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -58,6 +59,17 @@ def same_bits() -> Callable[[Callable[[], np.ndarray]], np.ndarray]:
         for other in results[1:]:
             assert other.tobytes() == results[0].tobytes()
         return results[0]
+
+    return run
+
+
+@pytest.fixture
+def at_once() -> Callable[[int, Callable[[int], Iterable[bool]]], None]:
+    """Return a function that runs ``work(i)`` in so many threads and wants all it returns true."""
+
+    def run(count: int, work: Callable[[int], Iterable[bool]]) -> None:
+        with ThreadPoolExecutor(count) as threads:
+            assert [all(found) for found in threads.map(work, range(count))] == [True] * count
 
     return run
 

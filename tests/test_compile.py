@@ -5,51 +5,28 @@ from __future__ import annotations
 import copy
 import os
 import pickle
+import signal
 import threading
+from collections.abc import Callable
 from typing import Any
 
+import networks
 import numpy as np
 import pytest
+from networks import close, eager, randomised
 from rounding import uniform
 
 import cnnfast
 from cnnfast import Tensor, models, nn
 from cnnfast import functional as F
+from cnnfast.compiler.compiled import lock
 from cnnfast.graph import Graph, Node
-
-SHAPES = {"lenet5": (3, 1, 28, 28), "mlp": (3, 1, 28, 28), "vgg_small": (2, 3, 32, 32)}
-
-
-def randomised(model: nn.Module) -> nn.Module:
-    """The model with statistics and shifts that are not 0 and 1, in evaluation mode."""
-    for name, tensor in [*model.named_buffers(), *model.named_parameters()]:
-        if tensor.ndim == 1 and tensor.dtype == np.float32:
-            noise = uniform(*tensor.shape) * 0.1
-            tensor.detach().copy_(noise + (1.0 if name.endswith(("var", "weight")) else 0.0))
-    return model.eval()
-
-
-def eager(model: Any, *arrays: np.ndarray) -> np.ndarray:
-    with cnnfast.no_grad():
-        return model(*map(Tensor, arrays)).numpy()
-
-
-def close(result: np.ndarray, wanted: np.ndarray) -> None:
-    """Within 1e-5 of the largest value."""
-    np.testing.assert_allclose(result, wanted, rtol=1e-5, atol=1e-5 * np.abs(wanted).max())
 
 
 @pytest.mark.parametrize("name", models.names())
 def test_every_model_compiled_equals_eager(name: str, isa: str) -> None:
-    shape = SHAPES.get(name, (2, 3, 64, 64))
-    model = models.build(name)
-    try:
-        model.eval()(Tensor(uniform(*shape)))
-    except ValueError:
-        shape = (2, 1, *shape[2:])
-    model = randomised(model)
-    compiled = cnnfast.compile(model, np.zeros((1, *shape[1:]), np.float32))
-    x = uniform(*shape)
+    model, x = networks.network(name)
+    compiled = cnnfast.compile(model, np.zeros((1, *x.shape[1:]), np.float32))
     close(compiled(x), eager(model, x))
     close(compiled.run({compiled.input_names[0]: x[:1]})[0], eager(model, x[:1]))
 
@@ -73,23 +50,27 @@ def test_it_can_be_pickled_and_copied(compiled: cnnfast.CompiledModel) -> None:
         assert repr(other) == repr(compiled)
 
 
-def test_eight_threads_at_once_give_the_serial_bits(compiled: cnnfast.CompiledModel) -> None:
+def test_eight_threads_at_once_give_the_serial_bits(
+    compiled: cnnfast.CompiledModel, at_once: Callable[..., None]
+) -> None:
     images = [uniform(1 + i % 3, 3, 32, 32, seed=i) for i in range(8)]
-    wanted = [compiled(image) for image in images]
+    wanted = [compiled(image).tobytes() for image in images]
     compiled.release()
-    wrong = []
+    at_once(8, lambda i: [compiled(images[i]).tobytes() == wanted[i] for _ in range(4)])
 
-    def work(i: int) -> None:
-        for _ in range(4):
-            if compiled(images[i]).tobytes() != wanted[i].tobytes():
-                wrong.append(i)
 
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert wrong == []
+def test_release_while_others_call(
+    compiled: cnnfast.CompiledModel, at_once: Callable[..., None]
+) -> None:
+    images = [uniform(1 + i, 3, 32, 32) for i in range(4)]
+    wanted = [compiled(image).tobytes() for image in images]
+
+    def work(i: int) -> list[bool]:
+        if i < 4:
+            return [compiled(images[i]).tobytes() == wanted[i] for _ in range(10)]
+        return [compiled.release() is None for _ in range(10)]
+
+    at_once(5, work)
 
 
 def test_a_forked_child_can_call(compiled: cnnfast.CompiledModel) -> None:
@@ -99,6 +80,26 @@ def test_a_forked_child_can_call(compiled: cnnfast.CompiledModel) -> None:
     if child == 0:
         same = compiled(X).tobytes() == wanted
         os._exit(int(not same or compiled(larger).shape != (5, 10)))  # an old plan and a new one
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_fork_waits_for_whoever_looks_for_a_plan(compiled: cnnfast.CompiledModel) -> None:
+    """The child lacks the thread that held the lock at the time of the fork."""
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with lock:
+            held.set()
+            done.wait(0.2)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        os._exit(int(compiled(uniform(7, 3, 32, 32)).shape != (7, 10)))
+    thread.join()
     assert os.waitpid(child, 0)[1] == 0
 
 

@@ -91,6 +91,23 @@ def damaged(saved: Path, change: Any) -> bytes:
     return len(text).to_bytes(8, "little") + text + data[8 + size :]
 
 
+def test_arrays_that_another_writer_did_not_align(saved: Path, tmp_path: Path) -> None:
+    data = saved.read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    header, body = json.loads(data[8 : 8 + size]), b"---"
+    moved = {"first": {"dtype": "U8", "shape": [3], "data_offsets": [0, 3]}}
+    for name, entry in header.items():
+        if name != "__metadata__":
+            first, last = entry["data_offsets"]
+            moved[name] = {**entry, "data_offsets": [len(body), len(body) + last - first]}
+            body += data[8 + size + first : 8 + size + last]
+    text = json.dumps({**moved, "__metadata__": header["__metadata__"]}).encode()
+    text += b" " * (-len(text) % 8)
+    path = tmp_path / "moved.safetensors"
+    path.write_bytes(len(text).to_bytes(8, "little") + text + body)
+    assert cnnfast.load(path)(X).tobytes() == cnnfast.load(saved)(X).tobytes()
+
+
 @pytest.mark.parametrize("function", ["add_", "_traceable", "sys", "Extreme", "nothing"])
 def test_only_functions_that_change_nothing_are_called(function: str, tmp_path: Path) -> None:
     arguments = json.dumps({"input": {"tensor": 0}, "other": 1.0})

@@ -6,17 +6,18 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
+import networks
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from networks import close, eager
 from rounding import uniform
-from test_compile import SHAPES, close, eager, randomised
 from test_trace import CASES, X
 
 import cnnfast
-from cnnfast import Tensor, models, nn
 from cnnfast import functional as F
+from cnnfast import models, nn
 from cnnfast.errors import UnsupportedOperatorError
 from cnnfast.onnx import writer
 
@@ -32,16 +33,9 @@ def runtime(path: Path, *arrays: np.ndarray) -> list[Any]:
 
 @pytest.mark.parametrize("name", models.names())
 def test_every_model_runs_in_onnx_runtime(name: str, tmp_path: Path) -> None:
-    shape = SHAPES.get(name, (2, 3, 64, 64))
-    model = models.build(name)
-    try:
-        model.eval()(Tensor(uniform(*shape)))
-    except ValueError:
-        shape = (2, 1, *shape[2:])
-    model = randomised(model)
+    model, x = networks.network(name)
     path = tmp_path / "model.onnx"
-    cnnfast.onnx.export(model, uniform(1, *shape[1:]), path)
-    x = uniform(*shape)
+    cnnfast.onnx.export(model, x[:1], path)
     wanted = eager(model, x)
     close(runtime(path, x)[0], wanted)
     close(cnnfast.onnx.load(path)(x), wanted)

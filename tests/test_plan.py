@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -141,24 +140,15 @@ def test_other_arrays_are_left_to_the_caller(isa: str) -> None:
     assert made.run((X,)) is not None
 
 
-def test_threads_at_once_get_their_own_results(isa: str) -> None:
+def test_threads_at_once_get_their_own_results(
+    isa: str, at_once: Callable[..., None]
+) -> None:
     model = models.resnet18_cifar().eval()
     images = [uniform(1, 3, 32, 32, seed=i) for i in range(8)]
     made = plan(lambda x: [model(x)], images[0])
-    wanted = [made.run((image,)) for image in images]
-    wrong = []
-
-    def work(i: int) -> None:
-        for _ in range(5):
-            if made.run((images[i],))[0].tobytes() != wanted[i][0].tobytes():  # type: ignore[index]
-                wrong.append(i)
-
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert wrong == []
+    wanted = [made.run((image,))[0].tobytes() for image in images]  # type: ignore[index]
+    at_once(8, lambda i: [
+        made.run((images[i],))[0].tobytes() == wanted[i] for _ in range(5)])  # type: ignore[index]
 
 
 def test_any_number_of_threads_gives_the_same_bits(

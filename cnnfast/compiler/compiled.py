@@ -17,11 +17,14 @@ from ..onnx.interpreter import check_operators, constants_of, run
 from ..onnx.operators.values import Value
 from . import operators as _operators
 from .files import read_graph, write_graph
-from .plan import Signature, signature_of
+from .plan import Signature, fork_safe, signature_of
 from .profile import Profile, make_profile
 from .program import Program, make_program, own_arrays
 
 __all__ = ["CompiledModel"]
+
+lock = fork_safe(threading.Lock())
+"""Over the programs of all models, for a moment each; nothing else is waited for under it."""
 
 assert _operators  # imported to enter its rows into the table
 
@@ -101,7 +104,6 @@ class CompiledModel:
         self._constants: dict[str, Value] = constants_of(self.graph)
         self._workspace = _core.Workspace()
         self._programs: OrderedDict[tuple[str, Signature], Program] = OrderedDict()
-        self._lock = threading.Lock()
         self._latest: Program | None = None
         # Text, sequences and numbers of 8 bits with an exponent are the operators' business alone.
         self._planned = all(
@@ -191,7 +193,7 @@ class CompiledModel:
     def _program(self, signature: Signature) -> Program:
         """Return the program for these shapes, made when they come for the first time."""
         key = (_core.isa(), signature)
-        with self._lock:
+        with lock:
             program = self._programs.get(key)
             if program is not None:
                 self._programs.move_to_end(key)
@@ -201,7 +203,7 @@ class CompiledModel:
         )
         if self._mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
             self._mapped.madvise(mmap.MADV_DONTNEED)  # what was packed is not read again
-        with self._lock:
+        with lock:
             self._programs[key] = program
             while len(self._programs) > MOST_PROGRAMS:
                 self._programs.popitem(last=False)
@@ -212,7 +214,7 @@ class CompiledModel:
 
         The model stays usable; the next call plans anew.
         """
-        with self._lock:
+        with lock:
             self._programs.clear()
             self._latest = None
             self._workspace.clear()

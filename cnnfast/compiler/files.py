@@ -104,5 +104,6 @@ def _map_arrays(path: PathLike) -> tuple[dict[str, np.ndarray], mmap.mmap]:
         first, last = entry["data_offsets"]
         flat = np.frombuffer(mapped, _DTYPES[entry["dtype"]], offset=start + first,
                              count=(last - first) // np.dtype(_DTYPES[entry["dtype"]]).itemsize)
+        flat = flat if flat.flags.aligned else flat.copy()  # another writer may not align
         arrays[name] = flat.reshape(entry["shape"])
     return arrays, mapped

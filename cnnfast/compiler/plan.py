@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,22 +22,26 @@ from ..tensor import Tensor
 from .unknown import DataDependent, Unknown, unknown
 
 __all__ = [
-    "Signature", "dense_outputs", "live_calls", "make_plan", "plan_of", "recording_lock",
-    "signature_of",
+    "Signature", "dense_outputs", "fork_safe", "live_calls", "make_plan", "plan_of",
+    "recording_lock", "signature_of",
 ]
 
 Signature = tuple[tuple[tuple[int, ...], str], ...]
 """Shape and dtype of each array."""
 Function = Callable[..., Sequence[Tensor]]
+Lock = TypeVar("Lock", bound=Any)  # threading's locks are functions' results, not types
 
-recording_lock = threading.RLock()
+
+def fork_safe(lock: Lock) -> Lock:
+    """Have forks wait for the lock; a child would wait for ever for a thread that it lacks."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(
+            before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
+    return lock
+
+
+recording_lock = fork_safe(threading.RLock())
 """Only one recording at a time can be in progress."""
-if hasattr(os, "register_at_fork"):  # a child would wait for ever for a thread that it lacks
-    os.register_at_fork(
-        before=recording_lock.acquire,
-        after_in_parent=recording_lock.release,
-        after_in_child=recording_lock.release,
-    )
 
 _ALIGNMENT = 64  # a cache line, as cnf_allocate's
 _NONE, _ARENA, _FIRST = 0, 1, 2  # cnnfast.h: CNF_BASE_*
