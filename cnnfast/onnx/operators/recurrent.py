@@ -7,7 +7,6 @@ matrix a direction. The same lines run on Tensors (float32) and on arrays (other
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -25,6 +24,8 @@ Floats = Sequence[float]
 Activation = Callable[[Value], Value]
 Step = Callable[[Value, list[Value]], list[Value]]
 """From the input's share of the gates and the state to the new state; its first is the output."""
+Cell = Callable[[int, list[Activation], Value, Value], Step]
+"""From a direction's number, activations, weights (hidden, gates) and biases of the state."""
 
 
 _PLAIN: dict[str, Activation] = {
@@ -103,29 +104,35 @@ def _stacked(values: list[Value], axis: int = 0) -> Value:
 
 
 def _recurrent(
-    x: Value, w: Value, lengths: Value, states: list[Value], direction: str, layout: int,
-    hidden: int, step_of: Callable[[int], Step], gate_bias: Callable[[int], Value],
-) -> list[Value]:
+    x: Value, weights: tuple[Value, Value, Value], lengths: Value, states: list[Value], cell: Cell,
+    activations: list[Activation], direction: str, layout: int,
+) -> tuple[Value, ...]:
     """Run every direction; return the outputs (steps, directions, batch, hidden) and last states.
 
-    The input's share of the gates of all steps is one product of matrices a direction.
+    `weights` are those of the input, of the state, and the biases of both or None; `activations`
+    those of all directions. The input's share of the gates of all steps is one product of matrices
+    a direction.
     """
     if layout:
         x = Transpose(x, perm=(1, 0, 2))
         states = [None if s is None else Transpose(s, perm=(1, 0, 2)) for s in states]
+    w, r, b = weights
     steps, batch, features = x.shape
-    directions = {"forward": 1, "reverse": 1, "bidirectional": 2}.get(direction)
-    if directions is None or w.shape[0] != directions:
+    directions, width, hidden = w.shape[0], w.shape[1], r.shape[2]
+    if {"forward": 1, "reverse": 1, "bidirectional": 2}.get(direction) != directions:
         raise ValueError(f"direction {direction!r} does not fit weights {tuple(w.shape)}")
     lengths = None if lengths is None or (array(lengths) == steps).all() else array(lengths)
+    each = len(activations) // directions
     outputs, last = [], []
     for d in range(directions):
         back = direction == "reverse" or d == 1
+        own, recurrent = (_zeros(x, width),) * 2 if b is None else (b[d, :width], b[d, width:])
         seen = _turned(x, lengths) if back else x
-        gates = (seen.reshape((steps * batch, features)) @ w[d].T + gate_bias(d)).reshape(
-            (steps, batch, w.shape[1]))
+        gates = (seen.reshape((steps * batch, features)) @ w[d].T + own).reshape(
+            (steps, batch, width))
         state = [_zeros(x, batch, hidden) if s is None else s[d] for s in states]
-        made, end = _scan(gates, state, step_of(d), lengths)
+        step = cell(d, activations[d * each : (d + 1) * each], r[d].T, recurrent)
+        made, end = _scan(gates, state, step, lengths)
         y = _stacked(made) if made else _zeros(x, 0, batch, hidden)
         outputs.append(_turned(y, lengths) if back else y)
         last.append(end)
@@ -134,15 +141,7 @@ def _recurrent(
     if layout:
         y = Transpose(y, perm=(2, 0, 1, 3))
         finals = [Transpose(s, perm=(1, 0, 2)) for s in finals]
-    return [y, *finals]
-
-
-def _bias(b: Value, x: Value, directions: int, width: int) -> list[tuple[Value, Value]]:
-    """Return, a direction, the biases of the input's and of the state's share of the gates."""
-    if b is None:
-        zero = _zeros(x, width)
-        return [(zero, zero)] * directions
-    return [(b[d, :width], b[d, width:]) for d in range(directions)]
+    return (y, *finals)
 
 
 @operator()
@@ -151,21 +150,14 @@ def RNN(
     *, activation_alpha: Floats | None = None, activation_beta: Floats | None = None,
     activations: Sequence[str] | None = None, clip: float | None = None,
     direction: str = "forward", hidden_size: int | None = None, layout: int = 0,
-) -> Any:
-    hidden, directions = r.shape[2], w.shape[0]
-    functions = _activations(
-        activations or ["Tanh"] * directions, activation_alpha, activation_beta)
-    bias = _bias(b, x, directions, hidden)
+) -> tuple[Value, ...]:
+    def cell(d: int, functions: list[Activation], recurrent: Value, bias: Value) -> Step:
+        f = functions[0]
+        return lambda gates, state: [f(_clipped(gates + state[0] @ recurrent + bias, clip))]
 
-    def step_of(d: int) -> Step:
-        def step(gates: Value, state: list[Value]) -> list[Value]:
-            total = gates + state[0] @ r[d].T + bias[d][1]
-            return [functions[d](_clipped(total, clip))]
-
-        return step
-
-    return tuple(_recurrent(
-        x, w, lengths, [h], direction, layout, hidden, step_of, lambda d: bias[d][0]))
+    names = activations or ["Tanh"] * w.shape[0]
+    functions = _activations(names, activation_alpha, activation_beta)
+    return _recurrent(x, (w, r, b), lengths, [h], cell, functions, direction, layout)
 
 
 @operator()
@@ -175,34 +167,30 @@ def GRU(
     activations: Sequence[str] | None = None, clip: float | None = None,
     direction: str = "forward", hidden_size: int | None = None, layout: int = 0,
     linear_before_reset: int = 0,
-) -> Any:
+) -> tuple[Value, ...]:
     """Gates in the order z (update), r (reset), h (hidden)."""
-    hidden, directions = r.shape[2], w.shape[0]
-    functions = _activations(
-        activations or ["Sigmoid", "Tanh"] * directions, activation_alpha, activation_beta)
-    bias = _bias(b, x, directions, 3 * hidden)
-    n = hidden
+    n = r.shape[2]
 
-    def step_of(d: int) -> Step:
-        f, g = functions[2 * d : 2 * d + 2]
-        recurrent, rb = r[d].T, bias[d][1]
+    def cell(d: int, functions: list[Activation], recurrent: Value, bias: Value) -> Step:
+        f, g = functions
 
         def step(gates: Value, state: list[Value]) -> list[Value]:
             old = state[0]
-            share = old @ recurrent[:, : 2 * n] + rb[: 2 * n]
+            share = old @ recurrent[:, : 2 * n] + bias[: 2 * n]
             zr = f(_clipped(gates[:, : 2 * n] + share, clip))
             z, reset = zr[:, :n], zr[:, n:]
             if linear_before_reset:
-                inner = reset * (old @ recurrent[:, 2 * n :] + rb[2 * n :])
+                inner = reset * (old @ recurrent[:, 2 * n :] + bias[2 * n :])
             else:
-                inner = (reset * old) @ recurrent[:, 2 * n :] + rb[2 * n :]
+                inner = (reset * old) @ recurrent[:, 2 * n :] + bias[2 * n :]
             new = g(_clipped(gates[:, 2 * n :] + inner, clip))
             return [(1 - z) * new + z * old]
 
         return step
 
-    return tuple(_recurrent(
-        x, w, lengths, [h], direction, layout, hidden, step_of, lambda d: bias[d][0]))
+    names = activations or ["Sigmoid", "Tanh"] * w.shape[0]
+    functions = _activations(names, activation_alpha, activation_beta)
+    return _recurrent(x, (w, r, b), lengths, [h], cell, functions, direction, layout)
 
 
 @operator()
@@ -213,33 +201,29 @@ def LSTM(
     activations: Sequence[str] | None = None, clip: float | None = None,
     direction: str = "forward", hidden_size: int | None = None, input_forget: int = 0,
     layout: int = 0,
-) -> Any:
+) -> tuple[Value, ...]:
     """Gates in the order i (input), o (output), f (forget), c (cell); `p` are peepholes i, o, f."""
-    hidden, directions = r.shape[2], w.shape[0]
-    functions = _activations(
-        activations or ["Sigmoid", "Tanh", "Tanh"] * directions, activation_alpha, activation_beta)
-    bias = _bias(b, x, directions, 4 * hidden)
-    n = hidden
+    n = r.shape[2]
 
-    def step_of(d: int) -> Step:
-        f, g, out = functions[3 * d : 3 * d + 3]
-        recurrent, rb = r[d].T, bias[d][1]
+    def cell(d: int, functions: list[Activation], recurrent: Value, bias: Value) -> Step:
+        f, g, out = functions
         peep = None if p is None else [p[d, k * n : (k + 1) * n] for k in range(3)]
 
         def step(gates: Value, state: list[Value]) -> list[Value]:
-            old, cell = state
-            total = gates + (old @ recurrent + rb)
+            old, memory = state
+            total = gates + (old @ recurrent + bias)
             i, o, forget, c = (total[:, k * n : (k + 1) * n] for k in range(4))
             if peep is not None:
-                i, forget = i + peep[0] * cell, forget + peep[2] * cell
+                i, forget = i + peep[0] * memory, forget + peep[2] * memory
             i = f(_clipped(i, clip))
             forget = 1 - i if input_forget else f(_clipped(forget, clip))
-            new = forget * cell + i * g(_clipped(c, clip))
+            new = forget * memory + i * g(_clipped(c, clip))
             if peep is not None:
                 o = o + peep[1] * new
             return [f(_clipped(o, clip)) * out(new), new]
 
         return step
 
-    return tuple(_recurrent(
-        x, w, lengths, [h, c], direction, layout, hidden, step_of, lambda d: bias[d][0]))
+    names = activations or ["Sigmoid", "Tanh", "Tanh"] * w.shape[0]
+    functions = _activations(names, activation_alpha, activation_beta)
+    return _recurrent(x, (w, r, b), lengths, [h, c], cell, functions, direction, layout)
