@@ -161,6 +161,28 @@ def test_same_bits(same_bits: Any, stride: int, result: int) -> None:
     same_bits(lambda: compute(arrays, (stride, stride), (1, 1), (1, 1))[result])
 
 
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (5, 2), (2, 1), (2, 2)])
+def test_images_larger_than_caches(isa: str, kernel: int, stride: int) -> None:
+    """They are fetched ahead and written past the caches; each of them alone is not."""
+    x, dx, y = (_core.empty_image(4, 48, n, n) for n in (270, 270, 270 // stride))
+    x[...] = np.resize(np.random.randn(10007).astype(np.float32), x.shape)
+    weight = np.random.randn(48, 1, kernel, kernel).astype(np.float32)
+    attributes = ((stride, stride), (kernel // 2, kernel // 2), (1, 1))
+
+    def forward(y: np.ndarray, x: np.ndarray) -> None:
+        _core.depthwise_forward(y, x, weight, None, *attributes)
+
+    def backward(dx: np.ndarray, dy: np.ndarray) -> None:
+        _core.depthwise_backward_input(dx, dy, weight, *attributes)
+
+    for run, result, source in ((forward, y, x), (backward, dx, y)):
+        run(result, source)
+        for whole, part in zip(result, source, strict=True):
+            alone = np.empty_like(whole[None])
+            run(alone, part[None])
+            np.testing.assert_array_equal(whole, alone[0])
+
+
 @pytest.mark.parametrize("before", [False, True])
 @pytest.mark.parametrize("channels", CHANNELS)
 def test_guard_pages(isa: str, guarded: Any, channels: int, before: bool) -> None:

@@ -3,7 +3,8 @@
  * x (n, h, w, c), y (n, oh, ow, c) are images, weight dense (c, 1, kh, kw), bias (c). A task is a
  * band of rows of an image by a block of channels; it goes down its band tile by tile, so that the
  * rows which one tap row shares with the next are still in L1. Blocks of a band follow each other,
- * so that memory is read in order. Called through plan/primitives.c. */
+ * so that memory is read in order, unless there are few rows for many channels. Called through
+ * plan/primitives.c. */
 #include "../isa/kernels.h"
 #include "../machine/machine.h"
 #include "depthwise.h"
@@ -14,6 +15,9 @@
 
 #define TASKS 16 /* at least, where there are rows enough: some for each of a few threads */
 #define ENOUGH_ROWS 64
+/* Channels for each row, from which on threads share out channels: they read the rows at their
+ * border both, or else, of each pixel, what the processor fetches beyond theirs. */
+#define MANY_CHANNELS 16
 
 typedef struct {
     float *y;         /* swept and written */
@@ -22,16 +26,31 @@ typedef struct {
     const cnf_depthwise *d;
     cnf_depthwise_cut cut;
     int64_t band, bands; /* rows of a task, tasks of an image and block */
-    float *filters;      /* of each thread: [blocks][kh * kw][block] */
-    int64_t *packed;     /* of each thread: [blocks], whether its filters stand there */
+    int64_t parts;       /* bands of all images */
+    int by_block;        /* tasks of a block follow each other, not those of a band */
+    int streams;         /* the result goes past the caches */
+    char *filters;       /* of each thread: thread_filters */
     const cnf_finish *finish; /* or NULL */
     const float *residual;    /* or NULL */
-    double *partial;          /* sums [n * bands][2][c], or NULL */
+    double *partial;          /* sums [parts][2][c], or NULL */
 } sweep;
 
 static int64_t filter_floats(const cnf_depthwise *d, int64_t block)
 {
     return d->kh * d->kw * block;
+}
+
+/* A thread's filters, float [blocks][kh * kw][block], stand behind int64_t [blocks]: whether they
+ * are there. Whole cache lines, which no other thread writes. */
+static size_t flag_bytes(const sweep *s)
+{
+    return (size_t)cnf_round_up(s->cut.blocks * (int64_t)sizeof(int64_t), CNF_CACHE_LINE);
+}
+
+static size_t thread_bytes(const sweep *s)
+{
+    return flag_bytes(s)
+           + sizeof(float) * (size_t)(s->cut.blocks * filter_floats(s->d, s->cut.block));
 }
 
 /* weight (c, taps) of one block to [taps][block]; zero beyond c. */
@@ -61,27 +80,35 @@ static void finish_piece(const sweep *s, const cnf_depthwise_piece *piece, float
                sizeof(double) * (size_t)piece->channels);
 }
 
+/* The filters of a block, packed by the first task of the thread that needs them. */
+static const float *thread_filter(const sweep *s, int64_t index, int thread)
+{
+    char *own = s->filters + (size_t)thread * thread_bytes(s);
+    int64_t *packed = (int64_t *)own;
+    float *filter = (float *)(own + flag_bytes(s)) + index * filter_floats(s->d, s->cut.block);
+    if (!packed[index])
+        pack_filter(filter, s->weight, s->d, s->cut.block, index);
+    packed[index] = 1;
+    return filter;
+}
+
 static void sweep_task(const void *context, int64_t task, int thread)
 {
     const sweep *s = context;
     const cnf_depthwise_cut *cut = &s->cut;
-    const int64_t index = task % cut->blocks, part = task / cut->blocks;
+    const int64_t index = s->by_block ? task / s->parts : task % cut->blocks;
+    const int64_t part = s->by_block ? task % s->parts : task / cut->blocks;
     const int64_t n = part / s->bands, row = part % s->bands * s->band, c = index * cut->block;
-    const int64_t packed = thread * cut->blocks + index;
-    float *filter = s->filters + packed * filter_floats(s->d, cut->block);
-    if (!s->packed[packed]) {
-        pack_filter(filter, s->weight, s->d, cut->block, index);
-        s->packed[packed] = 1;
-    }
+    const float *filter = thread_filter(s, index, thread);
     cnf_depthwise_piece piece =
         cnf_depthwise_rows(cut, row, cnf_min(row + s->band, cut->rows.positions), index);
+    piece.streams = s->streams;
     const int64_t pixel = (n * cut->rows.positions + row) * cut->cols.positions;
     float *y = s->y + pixel * cut->y_pitch + c;
     const float *x = s->x + n * cut->rows.inputs * piece.x_row + c;
     const float *bias = s->bias ? s->bias + c : NULL;
     for (int64_t i = 0; i < cut->col_count; i++) {
         cnf_depthwise_offset at = cnf_depthwise_columns(&piece, cut, &cut->col_spans[i]);
-        cnf_depthwise_fetch(cut, &piece, i, x);
         if (cut->tiled)
             cnf_kernel->depthwise_forward_tile(y + at.y, x + at.x, filter + at.w, bias, &piece);
         else
@@ -89,37 +116,41 @@ static void sweep_task(const void *context, int64_t task, int thread)
     }
     if (s->finish)
         finish_piece(s, &piece, y, pixel, c, part);
+    if (s->streams)
+        cnf_stream_end();
 }
 
 static sweep make_sweep(const cnf_depthwise *d, cnf_depthwise_way way)
 {
     const int64_t rows = way == CNF_DEPTHWISE_FORWARD ? d->oh : d->h;
-    sweep s = {.d = d, .cut = cnf_depthwise_cut_up(d, way, d->n * rows >= ENOUGH_ROWS)};
+    const int enough = d->n * rows >= ENOUGH_ROWS;
+    sweep s = {.d = d, .cut = cnf_depthwise_cut_up(d, way, enough)};
+    s.by_block = d->c > MANY_CHANNELS * d->n * rows;
     s.band = cnf_max(1, cnf_min(s.cut.band, d->n * rows * s.cut.blocks / TASKS));
     s.bands = cnf_ceil_div(rows, s.band);
     s.band = cnf_ceil_div(rows, s.bands);
+    s.parts = s.bands * d->n;
     return s;
 }
 
 /* What run_sweep needs, without the partial sums. */
 static size_t sweep_scratch(const sweep *s)
 {
-    const int64_t floats = filter_floats(s->d, s->cut.block);
-    return cnf_depthwise_cut_scratch(s->d)
-           + (sizeof(int64_t) + sizeof(float) * (size_t)floats)
-                 * (size_t)(cnf_threads() * s->cut.blocks);
+    return cnf_depthwise_cut_scratch(s->d) + thread_bytes(s) * (size_t)cnf_threads();
 }
 
 static cnf_status run_sweep(sweep *s, void *scratch)
 {
     const cnf_depthwise *d = s->d;
-    const int64_t filters = cnf_threads() * s->cut.blocks;
+    const cnf_depthwise_cut *cut = &s->cut;
     cnf_depthwise_cut_spans(&s->cut, scratch);
-    s->packed = (int64_t *)((char *)scratch + cnf_depthwise_cut_scratch(d));
-    s->filters = (float *)(s->packed + filters);
-    memset(s->packed, 0, sizeof(int64_t) * (size_t)filters);
+    s->filters = (char *)scratch + cnf_depthwise_cut_scratch(d);
+    for (int thread = 0; thread < cnf_threads(); thread++)
+        memset(s->filters + (size_t)thread * thread_bytes(s), 0, flag_bytes(s));
+    s->streams = cut->streams && !s->finish && cnf_whole_lines(s->y, cut->y_pitch, cut->c)
+                 && cnf_kernel->lanes * sizeof(float) == CNF_CACHE_LINE;
     double work = 2.0 * (double)(d->n * d->c * d->oh * d->ow * d->kh * d->kw) * CNF_NS_PER_FLOP;
-    cnf_parallel(s->bands * d->n * s->cut.blocks, work, sweep_task, s);
+    cnf_parallel(s->parts * cut->blocks, work, sweep_task, s);
     return CNF_OK;
 }
 
@@ -127,7 +158,7 @@ static int is_empty(const cnf_depthwise *d) { return d->n * d->c == 0; }
 
 static size_t partial_bytes(const cnf_depthwise *d, const sweep *s)
 {
-    return d->epilogue.sums ? cnf_sums_bytes(d->n * s->bands, d->c) : 0;
+    return d->epilogue.sums ? cnf_sums_bytes(s->parts, d->c) : 0;
 }
 
 size_t cnf_depthwise_forward_scratch(const cnf_depthwise *d)
@@ -164,7 +195,7 @@ cnf_status cnf_depthwise_forward(float *y, double *sums, const float *x, const f
         s.partial = scratch;
     cnf_status status = run_sweep(&s, (char *)scratch + partial_bytes(d, &s));
     if (s.partial)
-        cnf_sums_join(sums, s.partial, d->n * s.bands, d->c);
+        cnf_sums_join(sums, s.partial, s.parts, d->c);
     return status;
 }
 

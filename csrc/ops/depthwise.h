@@ -34,7 +34,7 @@ typedef struct {
     int64_t col_count;
     int64_t block, blocks;        /* channels of a task, whole vectors */
     int64_t band;                 /* rows that a piece goes down at most */
-    int fetches;                  /* cnf_depthwise_fetch has something to do */
+    int fetches, streams;         /* larger than L3: source ahead, result past the caches */
 } cnf_depthwise_cut;
 
 /* `enough`: there are rows to keep the threads busy, so that channels need not. */
@@ -53,11 +53,5 @@ typedef struct {
 } cnf_depthwise_offset;
 cnf_depthwise_offset cnf_depthwise_columns(cnf_depthwise_piece *piece,
                                            const cnf_depthwise_cut *cut, const cnf_span *columns);
-
-/* Fetch the source rows behind the piece's, which the next task begins with, into L2: the share of
- * tile or span number `column`. x stands at the image's first row. A tile goes down the rows, where
- * the processor's own fetching does not follow. */
-void cnf_depthwise_fetch(const cnf_depthwise_cut *cut, const cnf_depthwise_piece *piece,
-                         int64_t column, const float *x);
 
 #endif

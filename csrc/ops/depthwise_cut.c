@@ -13,7 +13,8 @@ typedef cnf_depthwise_axis axis;
  * channels were narrower, and short runs of memory cost more than some misses. */
 #define L1_BYTES 40960
 #define BAND_BYTES 262144 /* read and written: fits L2 beside the next band's */
-/* Larger images come from main memory and are fetched ahead; in L3 that costs 5 %. */
+/* Larger images come from main memory and are fetched ahead; of twice that, the result is written
+ * past the caches, since little of it would be left there for who reads it. */
 #define L3_BYTES ((int64_t)32 << 20)
 /* Blocks of channels where there are not enough rows: some for each of a few threads. */
 #define BLOCKS 8
@@ -158,7 +159,8 @@ cnf_depthwise_offset cnf_depthwise_columns(cnf_depthwise_piece *p, const cnf_dep
 
 size_t cnf_depthwise_cut_scratch(const cnf_depthwise *d)
 {
-    return sizeof(cnf_span) * (size_t)(cnf_max(d->h, d->oh) + cnf_max(d->w, d->ow));
+    const int64_t spans = cnf_max(d->h, d->oh) + cnf_max(d->w, d->ow);
+    return (size_t)cnf_round_up(spans * (int64_t)sizeof(cnf_span), CNF_CACHE_LINE);
 }
 
 /* Channels of a block: as many as leave a tile's rows in L1, in equal parts. */
@@ -186,7 +188,8 @@ cnf_depthwise_cut cnf_depthwise_cut_up(const cnf_depthwise *d, cnf_depthwise_way
     const int64_t pixels = d->w * d->h + d->ow * d->oh;
     const int64_t row_bytes = cnf_max(1, 4 * cut.block * pixels / cut.rows.positions);
     cut.band = cnf_max(1, cnf_min(BAND_BYTES / row_bytes, cut.rows.positions));
-    cut.fetches = 4 * d->n * d->c * pixels > L3_BYTES;
+    const int64_t bytes = 4 * d->n * d->c * pixels;
+    cut.fetches = bytes > L3_BYTES, cut.streams = bytes > 2 * L3_BYTES;
     return cut;
 }
 
@@ -197,22 +200,6 @@ void cnf_depthwise_cut_spans(cnf_depthwise_cut *cut, void *scratch)
         rows[row] = span_at(&cut->rows, row);
     cut->row_spans = rows, cut->col_spans = cols;
     cut->col_count = cut->tiled ? make_tiles(&cut->cols, cols) : make_spans(&cut->cols, cols);
-}
-
-#define LINE_FLOATS 16 /* of a cache line */
-
-void cnf_depthwise_fetch(const cnf_depthwise_cut *cut, const cnf_depthwise_piece *p, int64_t column,
-                         const float *x)
-{
-    if (!cut->fetches)
-        return;
-    const cnf_span last = p->rows[p->row_count - 1];
-    const int64_t rows = last.in - p->rows[0].in + cut->rows.in_step;
-    const int64_t pixels = rows * cut->cols.inputs, end = pixels * (column + 1) / cut->col_count;
-    x += (last.in + cnf_max(0, (last.taps - 1) * p->row_step) + 1) * p->x_row;
-    for (int64_t pixel = pixels * column / cut->col_count; pixel < end; pixel++)
-        for (int64_t c = 0; c < p->channels; c += LINE_FLOATS)
-            __builtin_prefetch(x + pixel * cut->x_pitch + c, 0, 2);
 }
 
 cnf_depthwise_piece cnf_depthwise_rows(const cnf_depthwise_cut *cut, int64_t row, int64_t end,
@@ -227,5 +214,6 @@ cnf_depthwise_piece cnf_depthwise_rows(const cnf_depthwise_cut *cut, int64_t row
         .w_row = cut->cols.kernel * cut->block,
         .row_step = cut->rows.tap_step,
         .filter_step = cut->rows.k_step,
+        .fresh = cut->fetches ? cut->rows.in_step : 0,
     };
 }

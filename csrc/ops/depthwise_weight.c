@@ -46,7 +46,6 @@ static void weight_rows(const weight_job *job, float *partial, int64_t index, in
     const float *x = job->x + n * cut->rows.inputs * piece.x_row + c;
     for (int64_t i = 0; i < cut->col_count; i++) {
         cnf_depthwise_offset at = cnf_depthwise_columns(&piece, cut, &cut->col_spans[i]);
-        cnf_depthwise_fetch(cut, &piece, i, x);
         if (cut->tiled)
             cnf_kernel->depthwise_weight_tile(partial + at.w, x + at.x, dy + at.y, &piece);
         else

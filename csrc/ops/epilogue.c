@@ -28,12 +28,17 @@ int cnf_finish_needed(const cnf_epilogue *e, const float *residual)
     return residual || e->sums || e->activation != cnf_unary_identity;
 }
 
+int cnf_whole_lines(const float *y, int64_t pitch, int64_t channels)
+{
+    const int64_t line = CNF_CACHE_LINE / sizeof(float);
+    return (uintptr_t)y % CNF_CACHE_LINE == 0 && pitch % line == 0 && channels % line == 0;
+}
+
 int cnf_finish_streams(const cnf_finish *finish, const cnf_epilogue *e, const float *y,
                        int64_t pixels, int64_t pitch, int64_t channels)
 {
-    const int64_t line = CNF_CACHE_LINE / sizeof(float);
     return finish->kind == cnf_unary_identity && !e->sums && 4 * pixels * pitch > STREAMED_BYTES &&
-           (uintptr_t)y % CNF_CACHE_LINE == 0 && pitch % line == 0 && channels % line == 0;
+           cnf_whole_lines(y, pitch, channels);
 }
 
 void cnf_moments_store(const cnf_moments *m, int64_t n, double *sum, double *square)

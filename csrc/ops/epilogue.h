@@ -37,6 +37,9 @@ int cnf_finish_needed(const cnf_epilogue *e, const float *residual);
 /* Sums of the first n channels: of y to sum[0 .. n), of y^2 to square[0 .. n). */
 void cnf_moments_store(const cnf_moments *m, int64_t n, double *sum, double *square);
 
+/* Whether an image's pixels are whole cache lines. */
+int cnf_whole_lines(const float *y, int64_t pitch, int64_t channels);
+
 /* Whether a result that is written once and not read again should go past the caches: it is larger
  * than they are, so they would only read its lines to overwrite them; and it is of whole lines. */
 int cnf_finish_streams(const cnf_finish *finish, const cnf_epilogue *e, const float *y,

@@ -31,6 +31,8 @@ typedef struct {
      * columns that are wanted, both counted from the tile's first. */
     int x_first, x_last, y_first, y_last;
     int stride, scatter;
+    int64_t fresh; /* source rows that no row before has read: fetch the next row's; 0: do not */
+    int streams;   /* the result goes past the caches: it is of whole cache lines */
 } cnf_depthwise_piece;
 
 #endif
