@@ -372,7 +372,8 @@ def explained(what: str) -> Iterator[None]:
     except FormatError:
         raise
     except (
-        SafetensorError, AttributeError, ValueError, TypeError, LookupError, RuntimeError,
+        ArithmeticError, AttributeError, LookupError, RuntimeError, SafetensorError, TypeError,
+        ValueError,
     ) as error:
         found = " ".join(str(error).split()) or type(error).__name__
         raise FormatError(f"{what}; found: {found}") from error

@@ -111,7 +111,7 @@ def fold_flatten(graph: Graph) -> Graph:
         image = draft.node(flat).inputs[0]
         rows = _rows(draft, draft.node(flat))
         channels = None if rows is None else _channels(draft, image)
-        if channels is None or weight is None or weight.shape[1] == channels:
+        if not channels or weight is None or weight.shape[1] == channels:
             continue
         if weight.shape[1] % channels:
             continue  # parts of samples that no order of pixels and channels fits
