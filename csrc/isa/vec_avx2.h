@@ -10,6 +10,7 @@
  * tiles of 4 and 3 rows, 12 and 9 sums, where 6 x 2 had 8 and 6 and the multipliers need 8. */
 #define TILE_ROWS 4
 #define TILE_VECTORS 3
+#define SHORT_ROWS TILE_ROWS
 
 typedef __m256 vf;
 typedef __m256 vm;

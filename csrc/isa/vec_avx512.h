@@ -9,6 +9,7 @@
 /* 14 x 2 accumulators + 2 columns + 1 row value = 31 of 32 registers. */
 #define TILE_ROWS 14
 #define TILE_VECTORS 2
+#define SHORT_ROWS 7
 
 typedef __m512 vf;
 typedef __mmask16 vm;

@@ -3,8 +3,8 @@
  * the same words with the same meaning, lane by lane.
  *
  * VF_LANES floats in a `vf`; `vm` is a truth value a lane. TILE_ROWS x TILE_VECTORS is the GEMM
- * tile that fills the registers. vf_load_n and vf_store_n touch only the first n < = VF_LANES
- * floats of memory; lanes beyond n load as zero. */
+ * tile that fills the registers, SHORT_ROWS its height where the depth is short. vf_load_n and
+ * vf_store_n touch only the first n <= VF_LANES floats of memory; lanes beyond n load as zero. */
 #ifndef CNF_VEC_H
 #define CNF_VEC_H
 
@@ -15,6 +15,7 @@
 /* 4 x 2 accumulators + 2 columns + 1 row value = 11 of SSE2's 16 registers. */
 #define TILE_ROWS 4
 #define TILE_VECTORS 2
+#define SHORT_ROWS TILE_ROWS
 
 typedef float vf __attribute__((vector_size(16)));
 typedef int32_t vm __attribute__((vector_size(16)));

@@ -11,6 +11,7 @@
  * first, so that an eighth row would spill. */
 #define TILE_ROWS 7
 #define TILE_VECTORS 3
+#define SHORT_ROWS TILE_ROWS
 
 typedef float32x4_t vf;
 typedef uint32x4_t vm;
