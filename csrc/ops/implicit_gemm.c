@@ -12,8 +12,8 @@
 #include "../isa/kernels.h"
 #include "../machine/machine.h"
 
-/* Tasks of no more pixels fetch their weights ahead: 512x7x7 from memory, 0.70 -> 0.81 of the peak. */
-#define FETCHING_PIXELS 64
+/* So few pixels use a weight once or twice, so it comes from memory: its panels are fetched ahead. */
+#define FETCHING_PIXELS 672
 /* Pixels fetched ahead of the one that is copied. */
 #define PIXELS_AHEAD 12
 
@@ -210,8 +210,8 @@ typedef struct {
 
 /* One panel of one pass: all strips of pixels, so that it stays in L1 while they use it. */
 static void run_panel(const grid_job *job, const grid_block *t, int64_t column, const float *source,
-                      const float *weights, const cnf_segment *segments, int64_t count,
-                      int accumulate, cnf_finish *finish)
+                      const float *weights, const float *next, const cnf_segment *segments,
+                      int64_t count, int accumulate, cnf_finish *finish)
 {
     const cnf_grid *g = job->g;
     const cnf_blocking *b = job->b;
@@ -228,12 +228,11 @@ static void run_panel(const grid_job *job, const grid_block *t, int64_t column, 
     const int64_t pixels = across ? t->images : cols, a_row = across ? b->image : a_pixel;
     const int64_t c_row = across ? g->target_image : g->target_pixel;
     /* The first panel meets pixels that may come from memory: a micro-tile's are fetched while the
-     * one before is computed. Few pixels use a weight only a few times: there the next panel is. */
+     * one before is computed. Where few pixels use a weight, what is multiplied next is. */
     const int64_t fetched = column == 0 && !b->copied ? 4 * pixels * a_row : 0;
     int64_t panel_bytes = 0;
-    for (int64_t s = 0; s < count && strips * pixels <= FETCHING_PIXELS; s++)
+    for (int64_t s = 0; s < count && g->n * g->h.outputs * g->w.outputs <= FETCHING_PIXELS; s++)
         panel_bytes += 4 * cnf_kernel->panel * segments[s].length;
-    const char *next = (const char *)(weights + cnf_kernel->panel * cnf_depth(g));
     if (finish)
         finish->residual_pitch = across ? job->residual_image : job->residual_pixel;
     for (int64_t strip = 0; strip < strips; strip++) {
@@ -245,7 +244,7 @@ static void run_panel(const grid_job *job, const grid_block *t, int64_t column, 
         const float *pixel = source + image * b->image + i * a_line + k * a_pixel;
         cnf_ahead ahead = {(const char *)(pixel + cnf_kernel->tile_rows * a_row), fetched};
         if (panel_bytes > 0)
-            ahead = (cnf_ahead){next + panel_bytes * strip / strips, panel_bytes / strips};
+            ahead = (cnf_ahead){(const char *)next + panel_bytes * strip / strips, panel_bytes / strips};
         cnf_kernel->gemm_strip_finish(
             t->target + image * g->target_image + i * g->target_row + k * g->target_pixel + column,
             c_row, pixels, n, pixel, a_row, 1, segments, count, weights, bias, accumulate, ahead, finish);
@@ -257,17 +256,23 @@ static void run_pass(const grid_job *job, const grid_block *t, const float *sour
                      int accumulate, int last)
 {
     const int64_t panel = cnf_kernel->panel, panel_stride = cnf_depth(job->g);
+    int64_t depth = 0;
+    for (int64_t s = 0; s < count; s++)
+        depth += segments[s].length;
     for (int64_t column = 0; column < t->columns; column += panel) {
         const float *weights = packed + column * panel_stride;
+        /* What is multiplied next: this pass's next panel, or the next pass's first. */
+        const float *next = column + panel < t->columns ? weights + panel * panel_stride
+                                                        : packed + panel * depth;
         if (!last || !job->finish) {
-            run_panel(job, t, column, source, weights, segments, count, accumulate, NULL);
+            run_panel(job, t, column, source, weights, next, segments, count, accumulate, NULL);
             continue;
         }
         cnf_moments moments;
         cnf_finish finish = *job->finish;
         moments.rows = 0;
         finish.moments = t->sums ? &moments : NULL;
-        run_panel(job, t, column, source, weights, segments, count, accumulate, &finish);
+        run_panel(job, t, column, source, weights, next, segments, count, accumulate, &finish);
         if (t->sums) {
             double *sum = t->sums + column;
             cnf_moments_store(&moments, cnf_min(panel, t->columns - column), sum,
