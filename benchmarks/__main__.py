@@ -12,17 +12,19 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 import cnnfast
 from cnnfast import _core
 
-from . import accuracy, allocator, importing, probe, records, report
+from . import accuracy, allocator, exported, importing, probe, records, report, starting
 from .cases import SUITES, Case, all_cases
-from .contestants import NAMES, Contestant, Row, label, line_up
+from .contestants import NAMES, Contestant, Loader, Row, label, line_up
 from .contestants.engine import restored
 from .table import findings, table
 from .timing import Timed, interleave
@@ -30,8 +32,9 @@ from .timing import Timed, interleave
 PATIENCE = 60.0
 """Seconds: a contestant sits a case out if one call would take longer."""
 
-SECONDS = 1.3
-"""Budget of a case."""
+TOLERANCE = 1e-3
+"""Largest difference between a network's output and that of the contestant that most agree with,
+over the largest value: fp32 in another order gives 1e-5, a wrong or shortened network more."""
 
 SUITES_HELP = (
     f"of {', '.join(SUITES)}; all by default, of the layers then the ResNets' at one or two batches"
@@ -60,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--isa", choices=[*isas, "all"], help="for cnnfast (all but generic)")
     add("--filter", default="", metavar="TEXT", help="only cases whose name contains TEXT")
     add("--skip", action="append", default=[], choices=NAMES, help="leave a contestant out")
-    add("--budget", type=_number(float, 0), metavar="SECONDS", help=f"in all ({SECONDS:g} a case)")
+    add("--budget", type=_number(float, 0), metavar="SECONDS", help="in all (each case has one)")
     add("--rounds", type=_number(int, 1), default=3, help="turns of each contestant (3)")
     add("--json", action="store_true", help="print the records instead of the table")
     add("--output", type=Path, metavar="FILE", help="records go here (results/<machine>.jsonl)")
@@ -109,13 +112,54 @@ def _time_imports(case: Case, line: Sequence[Contestant]) -> list[records.Measur
     ]
 
 
+def _time_starts(
+    case: Case, line: Sequence[Contestant], threads: int
+) -> list[records.Measure]:
+    """Start a network in fresh processes, one contestant after the other, some times."""
+    name, idle = case.arguments
+    entered = [one for one in line if isinstance(one, Loader) and one.fits(case)]
+    starts: list[list[starting.Start]] = [[] for _ in entered]
+    for one in entered:
+        one.network_file(name)
+    for repeat in range(starting.REPEATS):
+        for one, found in zip(entered, starts, strict=True):
+            wait = idle and not repeat
+            found.append(starting.measure(one.name, one.isa, name, threads, wait))
+    pairs = zip(entered, starts, strict=True)
+    return [records.measure_start(case, one, found) for one, found in pairs]
+
+
+def _agreeing(
+    case: Case, entered: list[Contestant], timed: list[Timed]
+) -> tuple[list[Contestant], list[Timed]]:
+    """Leave out whose output differs from the one that is nearest to all others."""
+    results = []
+    for one, clocked in zip(entered, timed, strict=True):
+        clocked.activate()
+        results.append(one.as_array(clocked.run()).copy())
+    differences = np.array([[np.abs(a - b).max() for b in results] for a in results])
+    middle = int(np.median(differences, axis=1).argmin())
+    bound = TOLERANCE * np.abs(results[middle]).max()
+    kept = [not difference > bound for difference in differences[middle]]
+    for one, fits, difference in zip(entered, kept, differences[middle], strict=True):
+        if not fits:
+            _remark(f"{case.name}: {label(one)} left out, its output differs by {difference:g}")
+    return list(compress(entered, kept)), list(compress(timed, kept))
+
+
 def run_case(
     case: Case, line: Sequence[Contestant], threads: int, budget: float, rounds: int
 ) -> list[records.Measure]:
     """Time one case on every contestant, interleaved, in about `budget` seconds."""
     if case.suite == "import":
         return _time_imports(case, line)
-    entered, timed = [], []
+    if case.suite == "infer" and (absent := exported.missing(case.arguments[0])):
+        _remark(f"{case.name}: skipped, {absent}")
+        return []
+    if case.kind == "start":
+        return _time_starts(case, line, threads)
+    entered: list[Contestant] = []
+    timed: list[Timed] = []
     for one in filter(lambda one: one.fits(case), line):
         if case.flops / one.pace > PATIENCE:
             _remark(f"{case.name}: {label(one)} skipped, one call would take over {PATIENCE:.0f} s")
@@ -124,6 +168,8 @@ def run_case(
         run = getattr(one, case.kind)(*case.arguments)
         timed.append(Timed(run, partial(one.activate, threads), one.prepares))
         entered.append(one)
+    if case.kind == "network":
+        entered, timed = _agreeing(case, entered, timed)
     interleave(timed, budget, rounds)
     return [
         records.measure(case, one, _each(clocked))
@@ -142,11 +188,12 @@ def _run_all(
 ) -> list[records.Measure]:
     """Time all cases; Ctrl-C ends the list early."""
     measures: list[records.Measure] = []
-    share = SECONDS if options.budget is None else options.budget / len(cases)
+    share = None if options.budget is None else options.budget / len(cases)
     try:
         with restored():
             for case in tqdm(cases, unit="case", file=sys.stderr, disable=None):
-                measures += run_case(case, line, threads, share, options.rounds)
+                measures += run_case(
+                    case, line, threads, case.seconds if share is None else share, options.rounds)
     except KeyboardInterrupt:
         _remark("interrupted; this is what was measured until now")
     return measures

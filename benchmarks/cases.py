@@ -14,9 +14,10 @@ from itertools import product
 from typing import Any
 
 from . import layers as nets
+from . import networks
 from .layers import Convolution
 
-SUITES = ("layers", "gemm", "memory", "steps", "import")
+SUITES = ("layers", "gemm", "memory", "steps", "import", "infer")
 
 GEMM_SIZES = (
     (512, 512, 512),
@@ -33,6 +34,19 @@ MOST_BYTES = 2**28
 
 DENORMAL = 1e-39
 """Scale of numbers that float32 holds as denormals: all those below 1.18e-38."""
+
+SECONDS = 1.3
+"""Budget of a case."""
+
+SECONDS_NETWORK = 5.0
+"""Budget of a network, of which a call lasts up to a second."""
+
+RAPIDOCR = (("rapidocr_detector", (1,)), ("rapidocr_classifier", (1, 16)),
+            ("rapidocr_recogniser", (1, 16)))  # fmt: skip
+"""The networks of exported.RAPIDOCR, with their batches."""
+
+STARTED = ("lenet5", "mobilenet_v2", "resnet50")
+"""Networks whose start is measured; of the last one also what it costs while idle."""
 
 IMAGES = (64, 64, 56, 56)
 """51 MB in float32: more than the caches hold, so that main memory is what counts."""
@@ -60,6 +74,8 @@ class Case:
         How often the layer occurs in the networks that it is taken from.
     everyday : bool
         Whether a run of all suites includes it; a run of its suite does in any case.
+    seconds : float
+        Its budget for all contestants together.
     """
 
     name: str
@@ -70,6 +86,7 @@ class Case:
     bytes: int = 0
     count: int = 1
     everyday: bool = True
+    seconds: float = SECONDS
 
 
 def layer_cases() -> Iterator[Case]:
@@ -147,7 +164,27 @@ def import_cases() -> Iterator[Case]:
     yield Case("import", "import", "import_time")
 
 
+def infer_cases() -> Iterator[Case]:
+    """Whole networks, then what it takes to start some: they load, run once, and wait."""
+    for name, work in networks.WORK.items():
+        for batch in (1, 4 if name == "vgg16" else 16):
+            title = f"{name} batch {batch}"
+            yield Case(
+                title, "infer", "network", (name, batch), 2 * batch * work, everyday=False,
+                seconds=SECONDS_NETWORK,
+            )  # fmt: skip
+    for name, batches in RAPIDOCR:
+        for batch in batches:
+            title = f"{name} batch {batch}"
+            yield Case(
+                title, "infer", "network", (name, batch), everyday=False, seconds=SECONDS_NETWORK)
+    for name in STARTED:
+        idle = name == STARTED[-1]
+        yield Case(f"{name} start", "infer", "start", (name, idle), everyday=False)
+
+
 def all_cases() -> list[Case]:
     """Return the whole list, suite by suite."""
-    suites = (layer_cases(), gemm_cases(), memory_cases(), step_cases(), import_cases())
+    suites = (layer_cases(), gemm_cases(), memory_cases(), step_cases(), import_cases(),
+              infer_cases())  # fmt: skip
     return [case for suite in suites for case in suite]

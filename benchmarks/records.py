@@ -23,6 +23,7 @@ from . import ROOT, allocator
 from .cases import Case
 from .contestants import Contestant
 from .probe import Peak
+from .starting import Start
 
 RESULTS = Path(__file__).with_name("results")
 
@@ -47,6 +48,10 @@ class Measure:
     peak: float | None = None  # GFLOP/s, or GB/s for the suite `memory`
     share: float | None = None
     ratio: float | None = None
+    first_ms: float | None = None  # of a start: the first call,
+    idle_ms: float | None = None  # CPU time in five idle seconds,
+    memory_mb: float | None = None  # what the network holds after some calls,
+    peak_mb: float | None = None  # and held at most
 
     @property
     def label(self) -> str:
@@ -85,6 +90,19 @@ def measure(case: Case, contestant: Contestant, samples: list[float]) -> Measure
     )
 
 
+def measure_start(case: Case, contestant: Contestant, starts: list[Start]) -> Measure:
+    """Return the measure of some starts: times are those to load, all else is the least."""
+    found = measure(case, contestant, [start.load for start in starts])
+    found.first_ms = round(min(start.first for start in starts) * 1e3, 6)
+    idle = [start.idle for start in starts if start.idle is not None]
+    held = [start.memory for start in starts if start.memory is not None]
+    most = [start.peak for start in starts if start.peak is not None]
+    found.idle_ms = round(min(idle) * 1e3, 3) if idle else None
+    found.memory_mb = round(min(held) / 1e6, 3) if held else None
+    found.peak_mb = round(min(most) / 1e6, 3) if most else None
+    return found
+
+
 def compare(measures: Iterable[Measure], peaks: Mapping[str, Peak]) -> None:
     """Fill in each measure's share of the peak and its ratio to the fastest cnnfast."""
     measures = list(measures)
@@ -95,7 +113,7 @@ def compare(measures: Iterable[Measure], peaks: Mapping[str, Peak]) -> None:
     for one in measures:
         if one.case in fastest:
             one.ratio = round(one.best_ms / fastest[one.case], 4)
-        if one.isa in peaks and one.suite != "import":
+        if one.isa in peaks and one.flops:
             one.peak = peaks[one.isa].gbytes if one.in_memory else peaks[one.isa].gflops
             rate = one.gbytes if one.in_memory else one.gflops
             one.share = round(rate / one.peak, 4) if rate else None
@@ -166,17 +184,23 @@ def read(path: Path, run: str | None = None) -> tuple[dict[str, Any], list[Measu
     ValueError
         The file holds no such run, or a line of it is no record.
     """
-    names = Measure.__dataclass_fields__
     records = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
             records.append(json.loads(line))
-            records[-1]["run"], Measure(**{key: records[-1][key] for key in names})
+            records[-1]["run"], _measure_of(records[-1])
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"{path}, line {number}: not a record ({error})") from None
     run = run or max((record["run"] for record in records), default=None)
     chosen = [record for record in records if record["run"] == run]
     if not chosen:
         raise ValueError(f"{path} holds no run {run!r}" if run else f"{path} is empty")
+    names = Measure.__dataclass_fields__
     common = {key: value for key, value in chosen[0].items() if key not in names}
-    return common, [Measure(**{key: record[key] for key in names}) for record in chosen]
+    return common, [_measure_of(record) for record in chosen]
+
+
+def _measure_of(record: Mapping[str, Any]) -> Measure:
+    """Return the measure in a record; what came to be recorded later may be missing."""
+    names = Measure.__dataclass_fields__
+    return Measure(**{key: value for key, value in record.items() if key in names})

@@ -244,7 +244,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("records", nargs="?", type=Path, metavar="FILE", help="records (the newest in results/)")
     add("--run", metavar="TIME", help="a run of that file (the newest)")
     add("--plot", type=Path, metavar="FILE", help="draw the shares of the peak")
-    add("--verdict", action="store_true", help="how its convolutions stand against their goals")
+    add("--verdict", action="store_true", help="how it stands against its goals")
     add("--json", action="store_true", help="the verdict as JSON")
     add("--update-readme", action="store_true", help="put the table into README.md")
     options = parser.parse_args(arguments)
@@ -258,7 +258,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.json:
             text = json.dumps(verdict.as_records(verdict.judge(measures)), indent=1)
         elif options.verdict:
-            text = verdict.as_text(verdict.judge(measures))
+            parts = [verdict.as_text(verdict.judge(measures)), verdict.ratios_of_networks(measures)]
+            text = "\n\n".join(filter(None, parts))
     except (ValueError, ImportError, OSError) as error:
         parser.error(str(error))
     print(text)

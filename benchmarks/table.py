@@ -28,6 +28,11 @@ def row(one: Measure, width: int) -> str:
     share = f"{one.share:6.1%}" if one.share is not None else " " * 6
     ratio = f"x {one.ratio:.2f}" if one.ratio is not None else ""
     times = f"{one.best_ms:10.3f} {one.median_ms:10.3f}"
+    if one.memory_mb is not None:
+        ratio += f"  first call {one.first_ms:.1f} ms, holds {one.memory_mb:.0f} MB"
+        ratio += f" (peak {one.peak_mb:.0f})" if one.peak_mb else " (peak -)"
+    if one.idle_ms is not None:
+        ratio += f", idle {one.idle_ms:.1f} ms"
     return f"{one.case:<{width}}  {one.label:<23} {times}  {_rate(one)} {share}  {ratio}".rstrip()
 
 
@@ -76,7 +81,7 @@ def _against(measures: Iterable[Measure], peer: str) -> list[str]:
     """How the peer's times compare with cnnfast's, suite by suite."""
     suites: dict[str, list[Measure]] = {}
     for one in measures:
-        if one.contestant == peer and one.ratio is not None:
+        if one.contestant == peer and one.ratio is not None and one.kind != "start":
             suites.setdefault(one.suite, []).append(one)
     out = []
     for suite, ones in suites.items():

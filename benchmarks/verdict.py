@@ -1,8 +1,8 @@
-"""How the convolutions of a run stand against their goals: `python -m benchmarks.report --verdict`.
+"""How a run stands against its goals: `python -m benchmarks.report --verdict`.
 
 A ratio is a peer's best time over that of cnnfast on its best instruction set, so 2 means twice as
 fast; where several peers are named, the fastest of them counts. The direct kernels are compared
-with the peak that the same run probed.
+with the peak that the same run probed. A network's start is compared with ONNX Runtime's.
 """
 
 from __future__ import annotations
@@ -10,45 +10,71 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
-from .cases import Case, all_cases
-from .layers import Convolution
+from .cases import STARTED, Case, all_cases
 from .records import Measure
 
 FORWARD, INPUT, WEIGHT = "conv2d_forward", "conv2d_backward_input", "conv2d_backward_weight"
+NETWORK = "network"
 INFERENCE = ("torch", "onnxruntime", "openvino")
 ALL = (*INFERENCE, "ncnn")
 SHARES = {"avx512": 0.92, "avx2": 0.85}
 """Of the peak: what the direct kernels are to reach on large layers."""
 
+NETWORKS = {
+    ("lenet5", 1): 2.5, ("lenet5", 16): 2.5, ("resnet18", 1): 1.6, ("resnet18", 16): 1.8,
+    ("vgg16", 1): 1.25, ("vgg16", 4): 2.0, ("resnet50", 1): 1.25, ("resnet50", 16): 1.25,
+    ("mobilenet_v2", 1): 1.3, ("mobilenet_v2", 16): 1.3,
+}  # fmt: skip
+"""The least ratio of a network at a batch."""
+
 LARGE = 10**9
 """Work, in floating point operations, of a large layer: 2 ms on a machine of 500 GFLOP/s."""
+
+IDLE = 20.0
+"""Milliseconds of CPU time that five idle seconds after a call may cost at most."""
 
 Times = Mapping[str, Mapping[str, float]]
 """Case, contestant, best milliseconds."""
 
 
-def _is_dense(layer: Convolution) -> bool:
+def _is_dense(case: Case) -> bool:
     """3x3 without a stride on 64 channels and 14 pixels or more."""
+    layer = case.arguments[0]
     channels = min(layer.channels, layer.out_channels)
     return layer.winograd and channels >= 64 and layer.size >= 14
 
 
-def _is_other(layer: Convolution) -> bool:
-    return not _is_dense(layer)
+def _is_other(case: Case) -> bool:
+    return not _is_dense(case)
 
 
-def _is_depthwise(layer: Convolution) -> bool:
-    return layer.depthwise
+def _is_depthwise(case: Case) -> bool:
+    depthwise: bool = case.arguments[0].depthwise
+    return depthwise
+
+
+def _is_network(case: Case) -> bool:
+    return True
+
+
+def _is_small(case: Case) -> bool:
+    """Whether the case is a network that has no goal of its own."""
+    return case.arguments[0] not in {name for name, _ in NETWORKS}
+
+
+def _has(arguments: tuple[Any, ...], case: Case) -> bool:
+    return case.arguments == arguments
 
 
 @dataclass(frozen=True)
 class Goal:
-    """What a group of layers is to reach in one direction against some peers: ratios."""
+    """What a group of cases of one kind is to reach against some peers: ratios."""
 
     group: str
-    member: Callable[[Convolution], bool]
+    member: Callable[[Case], bool]
     kind: str
     peers: Sequence[str]
     mean: float | None
@@ -67,7 +93,18 @@ GOALS = (
     Goal(OTHER, _is_other, WEIGHT, ("torch",), 1.15, 0.97),
     *(Goal(DEPTHWISE, _is_depthwise, kind, ("torch",), 1.5, None)
       for kind in (FORWARD, INPUT, WEIGHT)),
+    *(Goal(f"{name} batch {batch}", partial(_has, (name, batch)), NETWORK, ALL, None, least)
+      for (name, batch), least in NETWORKS.items()),
+    Goal("the other networks", _is_small, NETWORK, ALL, None, 1.15),
+    Goal("all networks", _is_network, NETWORK, ALL, 1.4, 1.1),
 )  # fmt: skip
+
+STARTS = (
+    ("load", ("best_ms",), 4.0),
+    ("load and first call", ("best_ms", "first_ms"), None),  # where the load only seems short
+    ("memory", ("memory_mb",), 1.0),
+)
+"""Of the start of ResNet-50: what is compared, fields of a measure to add, the least ratio."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +142,7 @@ def _ratios(goal: Goal, cases: Mapping[str, Case], times: Times) -> dict[str, fl
     for name, by in times.items():
         case = cases[name]
         peers = [by[peer] for peer in goal.peers if peer in by]
-        if case.kind == goal.kind and goal.member(case.arguments[0]) and peers and "cnnfast" in by:
+        if case.kind == goal.kind and goal.member(case) and peers and "cnnfast" in by:
             out[name] = min(peers) / by["cnnfast"]
     return out
 
@@ -122,17 +159,17 @@ def _shares(measures: Sequence[Measure], cases: Mapping[str, Case], isa: str) ->
 
 
 def judge(measures: Sequence[Measure]) -> list[Verdict]:
-    """Return how the convolutions of a run stand, one verdict a goal that the run says anything of.
+    """Return how layers and networks of a run stand, one verdict a goal that it says anything of.
 
     Raises
     ------
     ValueError
-        The run holds no convolutions.
+        The run holds neither layers nor networks.
     """
-    cases = {case.name: case for case in all_cases() if case.suite == "layers"}
+    cases = {case.name: case for case in all_cases() if case.suite in ("layers", "infer")}
     measures = [one for one in measures if one.case in cases]
     if not measures:
-        raise ValueError("the run holds no layers: run `python -m benchmarks layers` first")
+        raise ValueError("the run holds no layers: run `python -m benchmarks layers infer` first")
     times: dict[str, dict[str, float]] = {}
     for one in measures:
         by = times.setdefault(one.case, {})
@@ -148,7 +185,45 @@ def judge(measures: Sequence[Measure]) -> list[Verdict]:
             if found:
                 names = ("direct, large layers", kind, f"peak of {isa}")
                 out.append(_verdict(names, found, None, share))
+    return out + _starts(measures)
+
+
+def _starts(measures: Sequence[Measure]) -> list[Verdict]:
+    """The start of ResNet-50 against ONNX Runtime's, and what it costs while idle."""
+    case = f"{STARTED[-1]} start"
+    ours, peer = (
+        next((one for one in measures if (one.case, one.contestant) == (case, name)), None)
+        for name in ("cnnfast", "onnxruntime")
+    )
+    out = []
+    for what, fields, least in STARTS:
+        if ours and peer and all(getattr(one, fields[-1]) for one in (ours, peer)):
+            ratio = sum(getattr(peer, f) for f in fields) / sum(getattr(ours, f) for f in fields)
+            out.append(_verdict((case, what, "onnxruntime"), {case: ratio}, None, least))
+    if ours and ours.idle_ms is not None:
+        found = {case: IDLE / max(ours.idle_ms, 1e-3)}
+        out.append(_verdict((case, "idle", f"{IDLE:.0f} ms"), found, None, 1.0))
     return out
+
+
+def ratios_of_networks(measures: Sequence[Measure]) -> str:
+    """Return a table in Markdown: for each network the best times and the best peer's ratio."""
+    cases = {case.name: case for case in all_cases() if case.kind == NETWORK}
+    times: dict[str, dict[str, float]] = {}
+    for one in measures:
+        if one.case in cases:
+            by = times.setdefault(one.case, {})
+            by[one.contestant] = min(one.best_ms, by.get(one.contestant, math.inf))
+    if not times:
+        return ""
+    names = ["cnnfast", *ALL]
+    out = [f"| network, ms | {' | '.join(names)} | ratio |", "|---|" + "---:|" * (len(names) + 1)]
+    for case, by in times.items():
+        cells = [f"{by[name]:.3g}" if name in by else "" for name in names]
+        peers = [by[name] for name in ALL if name in by]
+        ratio = f"{min(peers) / by['cnnfast']:.2f}" if peers and "cnnfast" in by else ""
+        out.append(f"| {case} | {' | '.join(cells)} | {ratio} |")
+    return "\n".join(out)
 
 
 def _against_goal(figure: float, goal: float | None) -> str:
@@ -157,7 +232,7 @@ def _against_goal(figure: float, goal: float | None) -> str:
 
 def as_text(verdicts: Sequence[Verdict]) -> str:
     """Return a table in Markdown, and below it for each goal the cases that miss it."""
-    out = ["| layers | direction | against | cases | geometric mean | least | below | met |"]
+    out = ["| cases | kind | against | cases | geometric mean | least | below | met |"]
     out.append("|---|---|---|---:|---:|---:|---:|---|")
     for one in verdicts:
         mean, least = (

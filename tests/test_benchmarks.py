@@ -7,8 +7,10 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,17 +22,20 @@ from benchmarks import (
     ROOT,
     allocator,
     data,
+    exported,
     importing,
     layers,
+    networks,
     probe,
     records,
     report,
+    starting,
     timing,
     verdict,
 )
 from benchmarks.__main__ import choose_cases, main, run_case
-from benchmarks.cases import MOST_BYTES, SUITES, all_cases
-from benchmarks.contestants import MODULES, Contestant, Row, line_up
+from benchmarks.cases import MOST_BYTES, RAPIDOCR, SUITES, all_cases
+from benchmarks.contestants import MODULES, NAMES, Contestant, Loader, Row, line_up
 from benchmarks.layers import Convolution
 from benchmarks.table import findings, table
 
@@ -105,7 +110,10 @@ def test_cases_have_unique_names_and_known_suites() -> None:
     assert {case.suite for case in CASES} == set(SUITES)
 
 
-@pytest.mark.parametrize("kind", sorted({case.kind for case in CASES if case.suite != "import"}))
+KINDS = sorted({case.kind for case in CASES if case.suite not in ("import", "infer")})
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_is_compared_and_every_contestant_has_it(
     kind: str, line: list[Contestant]
 ) -> None:
@@ -345,6 +353,29 @@ def test_verdict_compares_with_the_fastest_peer() -> None:
     )
 
 
+def test_verdict_on_networks_and_their_start() -> None:
+    found = []
+    for case in choose_cases(["infer"], ""):
+        for name, factor in (("cnnfast", 1.0), ("torch", 3.0), ("onnxruntime", 1.5)):
+            contestant = type("Made", (), {"name": name, "isa": "avx512"})()
+            start = starting.Start(factor, 8 / factor, 0.01, int(1e6 * factor), None)
+            made = records.measure_start if case.kind == "start" else records.measure
+            found.append(made(case, contestant, [start if case.kind == "start" else factor]))
+    verdicts = {(one.group, one.kind): one for one in verdict.judge(found)}
+    assert verdicts["all networks", "network"].met
+    assert verdicts["all networks", "network"].cases == 21
+    assert verdicts["the other networks", "network"].cases == 11
+    assert not verdicts["lenet5 batch 1", "network"].met
+    assert not verdicts["resnet50 start", "load"].met
+    both = verdicts["resnet50 start", "load and first call"]
+    assert both.mean == pytest.approx((1.5 + 8 / 1.5) / 9)
+    assert verdicts["resnet50 start", "memory"].mean == 1.5
+    assert verdicts["resnet50 start", "idle"].mean == pytest.approx(2.0)
+    lines = verdict.ratios_of_networks(found).splitlines()
+    assert len(lines) == 2 + 21 and lines[-1].endswith("| 1e+03 | 3e+03 | 1.5e+03 |  |  | 1.50 |")
+    assert "holds 2 MB (peak -)" in table(found)
+
+
 def test_verdict_takes_the_direct_algorithm_for_the_share() -> None:
     found = _layer_measures({"cnnfast": 1.0, "cnnfast-direct": 1.0})
     for one in found:
@@ -386,3 +417,109 @@ def test_unknown_package_is_named() -> None:
 def test_suites_and_text_choose() -> None:
     assert {case.suite for case in choose_cases(["gemm", "steps"], "")} == {"gemm", "steps"}
     assert [case.name for case in choose_cases([], "lenet5")] == ["lenet5_step batch 64"]
+
+
+# ---- networks ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", networks.WORK)
+def test_networks_have_the_published_weights_and_work(name: str) -> None:
+    torch = pytest.importorskip("torch")
+    work = []
+
+    def count(layer: Any, given: Any, result: Any) -> None:
+        if isinstance(layer, (torch.nn.Conv2d, torch.nn.Linear)):
+            work.append(layer.weight[0].numel() * result.numel() // len(result))
+
+    with torch.device("meta"):
+        network = networks.build(torch, name)
+        for layer in network.modules():
+            layer.register_forward_hook(count)
+        network(torch.empty(2, *networks.image_shape(name)))
+    assert sum(work) == networks.WORK[name]
+    assert sum(weight.numel() for weight in network.parameters()) == WEIGHTS[name]
+
+
+WEIGHTS = {  # torchvision's; LeNet-5's as in cnnfast.models
+    "lenet5": 61_706, "resnet18": 11_689_512, "resnet50": 25_557_032, "mobilenet_v2": 3_504_872,
+    "vgg16": 138_357_544, "squeezenet1_1": 1_235_496, "densenet121": 7_978_856,
+    "efficientnet_b0": 5_288_548,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def cached(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.mark.parametrize("name", ["lenet5", "squeezenet1_1"])
+def test_contestants_infer_the_same(name: str, line: list[Contestant], cached: None) -> None:
+    pytest.importorskip("onnx")
+    (case,) = (c for c in CASES if c.name == f"{name} batch 1")
+    results = {}
+    for one in line:
+        if one.fits(case):
+            assert isinstance(one, Loader)
+            one.activate(1)
+            run = one.network(name, 2)  # which holds the memory of its results
+            results[one.name] = one.as_array(run()).copy()
+    assert {"cnnfast"} <= results.keys() <= {"cnnfast", "torch", *PEERS}
+    for found in results.values():
+        assert found.shape[0] == 2 and np.isfinite(found).all()
+        np.testing.assert_allclose(found, results["cnnfast"], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(("name", "batches"), RAPIDOCR)
+def test_pages_and_lines_are_scaled_for_rapidocr(name: str, batches: tuple[int, ...]) -> None:
+    if exported.missing(name):
+        pytest.skip("needs RapidOCR and scikit-image: see .ci/run")
+    assert exported.exported(name).is_file()
+    for batch in batches:
+        images = exported.image(name, batch)
+        assert images.shape[:2] == (batch, 3) and images.dtype == np.float32
+        assert -1 <= images.min() < -0.5 < 0.2 < images.max() <= 1
+
+
+def test_files_are_made_once(cached: None) -> None:
+    def write(path: Path) -> None:
+        made.append(path)
+        path.write_text("made")
+
+    made: list[Path] = []
+    assert exported.made("a.txt", write) == exported.made("a.txt", write)
+    assert len(made) == 1 and exported.made("a.txt", write).read_text() == "made"
+
+
+def test_who_differs_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    case = next(case for case in CASES if case.kind == "network")
+
+    def contestant(name: str, value: float) -> Any:
+        return type(name, (), {
+            "name": name, "isa": "", "pace": 1e10, "prepares": True, "fits": lambda self, c: True,
+            "activate": lambda self, threads: None, "as_array": lambda self, result: result,
+            "network": lambda self, *rest: lambda: np.array([1.0, value]),
+        })()  # fmt: skip
+
+    line = [contestant("a", 2.0), contestant("b", 2.1), contestant("c", 2.0001)]
+    found = run_case(case, line, 1, 0.01, 1)
+    assert [one.contestant for one in found] == ["a", "c"]
+    assert "b left out" in capsys.readouterr().err
+
+
+def test_a_start_is_measured_in_a_fresh_process(cached: None) -> None:
+    from cnnfast import _core
+
+    pytest.importorskip("onnx")
+    (one,) = line_up([_core.isa()], [name for name in NAMES if name != "cnnfast"])[0]
+    assert isinstance(one, Loader)
+    one.network_file("lenet5")
+    start = starting.measure("cnnfast", _core.isa(), "lenet5", 1, False)
+    assert 0 < start.load < 1 and 0 < start.first < 1 and start.idle is None
+    if sys.platform == "linux":
+        assert start.memory is not None and start.peak is not None
+        assert 0 < start.memory <= start.peak < 1e8
+    with pytest.raises(RuntimeError, match="did not start no_such"):
+        starting.measure("cnnfast", _core.isa(), "no_such", 1, False)

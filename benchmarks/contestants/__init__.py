@@ -8,7 +8,7 @@ arguments, makes the data and returns a function without arguments: that functio
 result, brought to a float32 array in logical NCHW by `as_array`, is what the tests compare. Forward
 convolutions stand in a `Row`, each with a weight of its own: on the result of the one before where
 shapes chain, else all on one image. Inference engines return some of its pixels only
-(graph.py).
+(graph.py). Whoever runs whole networks from a file is a `Loader`, too.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from .. import exported
 from ..cases import Case
 
 MODULES = {
@@ -70,6 +72,22 @@ class Contestant(Protocol):
     def as_array(self, result: Any) -> np.ndarray:
         """Return what a timed function returned as an ndarray."""
         ...
+
+
+class Loader:
+    """A contestant that runs whole networks, each from a file of its own kind."""
+
+    def network_file(self, name: str) -> Path:
+        """Return the file to load, made where it is missing; this is not timed."""
+        return exported.exported(name)
+
+    def load(self, file: Path, image: np.ndarray) -> Run:
+        """Return the network in `file`, ready to be called on images (N, C, H, W)."""
+        raise NotImplementedError
+
+    def network(self, name: str, batch: int) -> Run:
+        """A whole network; its result is the one output."""
+        return self.load(self.network_file(name), exported.image(name, batch))
 
 
 def label(contestant: Contestant) -> str:

@@ -12,20 +12,22 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import cnnfast
-from cnnfast import Tensor, _core, models, no_grad, optim
+from cnnfast import CompiledModel, Tensor, _core, models, no_grad, optim
 from cnnfast import functional as F
 from cnnfast.functional.convolution import packed_weight
 from cnnfast.layout import as_image
 
+from .. import exported
 from ..cases import Case
 from ..data import images, labels, normal, weight, weights
 from ..layers import Convolution
-from . import Row, Run
+from . import Loader, Row, Run
 
 ALGORITHM = "CNNFAST_CONV"
 """The variable that forces the algorithm of convolutions; the engine reads it in each call."""
@@ -81,7 +83,7 @@ def _forward(layer: Convolution, x: np.ndarray, w: Tensor) -> Callable[..., None
     return lambda y, x: _core.conv2d_forward(y, x, packed, None, shape, *attributes, way)
 
 
-class Engine:
+class Engine(Loader):
     """cnnfast on one instruction set; `algorithm` takes the choice of the convolutions' away."""
 
     package = "cnnfast"
@@ -204,6 +206,21 @@ class Engine:
         """`optim.Adam`."""
         return self._update(count, optim.Adam)
 
+    def network_file(self, name: str) -> Path:
+        """What `CompiledModel.save` writes, anew where the package has changed since."""
+        path = exported.exported(name)
+        package = Path(cnnfast.__file__).parent
+        changed = max(file.stat().st_mtime for file in package.rglob("*.[ps][yo]"))
+        saved = exported.made(f"{name}.cnnfast", lambda new: _convert(path, new))
+        if saved.stat().st_mtime < changed:
+            _convert(path, saved)
+        return saved
+
+    def load(self, file: Path, image: np.ndarray) -> Run:
+        """A compiled model; plans are made in the first call."""
+        model = CompiledModel.load(file)
+        return lambda: model(image)
+
     def _step(self, network: str, shape: tuple[int, ...]) -> Run:
         model = initial_model(network)
         x, y = _images(shape), Tensor(labels(shape[0], 10))
@@ -225,6 +242,11 @@ class Engine:
     def resnet18_cifar_step(self, batch: int) -> Run:
         """A training step of `models.resnet18_cifar`."""
         return self._step("resnet18_cifar", (batch, 3, 32, 32))
+
+
+def _convert(source: Path, saved: Path) -> None:
+    """Compile an ONNX file and save what becomes of it."""
+    cnnfast.onnx.load(source).save(saved)
 
 
 def initial_model(network: str) -> cnnfast.nn.Module:

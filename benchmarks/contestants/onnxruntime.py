@@ -1,7 +1,8 @@
-"""ONNX Runtime: the row of convolutions as one session, its outputs bound to arrays of its own."""
+"""ONNX Runtime: a row of convolutions, or a network, as one session with bound arrays."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from onnxruntime import OrtValue
 from ..cases import Case
 from ..data import images
 from ..layers import Convolution
-from . import Row
+from . import Loader, Row, Run
 from .graph import row_model
 
 
@@ -20,7 +21,7 @@ def contestants(isa: str) -> list[OnnxRuntime]:
     return [OnnxRuntime(isa)]
 
 
-class OnnxRuntime:
+class OnnxRuntime(Loader):
     """ONNX Runtime on its CPU provider; it chooses the instruction set and the layout."""
 
     name = package = "onnxruntime"
@@ -36,8 +37,8 @@ class OnnxRuntime:
         self.threads = threads
 
     def fits(self, case: Case) -> bool:
-        """Convolutions forward."""
-        return case.kind == "conv2d_forward"
+        """Convolutions forward and networks."""
+        return case.kind == "conv2d_forward" or case.suite == "infer"
 
     def as_array(self, result: Any) -> np.ndarray:
         """Return the output's numbers."""
@@ -46,19 +47,30 @@ class OnnxRuntime:
 
     def conv2d_forward(self, layer: Convolution, batch: int) -> Row:
         """The session's run; its result is the last convolution's pixels."""
+        run = self._bound(row_model(layer, batch), images(layer.in_shape(batch)))
+        return Row(run, layer.row(batch))
+
+    def load(self, file: Path, image: np.ndarray) -> Run:
+        """A session for batches of this size."""
+        return self._bound(str(file), image)
+
+    def _bound(self, model: bytes | str, image: np.ndarray) -> Run:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
-        model = row_model(layer, batch)
+        options.add_free_dimension_override_by_name("batch", len(image))
         session = onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
         binding = session.io_binding()
-        binding.bind_cpu_input("x", images(layer.in_shape(batch)))
+        binding.bind_cpu_input(session.get_inputs()[0].name, image)
         for output in session.get_outputs():
-            array = OrtValue.ortvalue_from_numpy(np.empty(output.shape, np.float32))
-            binding.bind_ortvalue_output(output.name, array)
+            if all(isinstance(size, int) for size in output.shape):
+                array = OrtValue.ortvalue_from_numpy(np.empty(output.shape, np.float32))
+                binding.bind_ortvalue_output(output.name, array)
+            else:
+                binding.bind_output(output.name)
 
         def run() -> Any:
             session.run_with_iobinding(binding)
             return binding.get_outputs()[-1]
 
-        return Row(run, layer.row(batch))
+        return run
