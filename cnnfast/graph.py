@@ -47,6 +47,14 @@ class Node:
     domain: str = ""
     name: str = ""
 
+    def reads(self) -> set[str]:
+        """Return the names that the node reads, those inside its graphs included."""
+        names = set(self.inputs)
+        for value in self.attributes.values():
+            if isinstance(value, Graph):
+                names |= value.free_names()
+        return names
+
 
 @dataclass
 class Graph:
@@ -92,10 +100,7 @@ class Graph:
         known = {"", *self.inputs, *self.constants}
         free: set[str] = set()
         for node in self.nodes:
-            free.update(name for name in node.inputs if name not in known)
-            for value in node.attributes.values():
-                if isinstance(value, Graph):
-                    free |= value.free_names() - known
+            free |= node.reads() - known
             known.update(node.outputs)
         return free | {name for name in self.outputs if name not in known}
 

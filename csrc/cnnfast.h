@@ -84,11 +84,18 @@ enum {
     CNF_BASE_FIRST  /* what the caller brings: inputs and outputs */
 };
 
+#define CNF_MAX_ENDS 120 /* of the caller's bases, so that one run keeps them on its stack */
+
+/* With `parts` above 1 the calls compute one part of a batch: part i finds what the caller brings
+ * i * `step` bytes behind its beginning, and has an arena of its own. */
 typedef struct {
     const cnf_plan_call *calls;
     size_t count;
     size_t arena;
     uint64_t scratch; /* 0 at first; cnf_plan_run's own */
+    int64_t parts;    /* 0 is 1 */
+    int64_t ends;     /* how many bases the caller brings */
+    int64_t step[CNF_MAX_ENDS];
 } cnf_plan;
 
 /* Memory for the runs of some plans: as many blocks wait as calls may overlap without allocating. */
@@ -101,10 +108,11 @@ void *cnf_workspace_take(cnf_workspace *workspace, size_t bytes); /* NULL: no me
 void cnf_workspace_give(cnf_workspace *workspace, void *block);
 void cnf_workspace_clear(cnf_workspace *workspace); /* gives waiting blocks back to the system */
 
-/* Run a plan on at most `threads` threads (0: the usual count). `bases` has room for CNF_BASE_FIRST
- * entries before the caller's own. Several threads may run one plan with one workspace. `started`,
- * unless NULL, takes count + 1 times in seconds: when each call began and when the last ended. */
-cnf_status cnf_plan_run(cnf_plan *plan, cnf_workspace *workspace, void **bases, int threads,
+/* Run a plan on at most `threads` threads (0: the usual count). `ends` are the caller's bases.
+ * Several threads may run one plan with one workspace. `started`, unless NULL, takes count + 1 times
+ * in seconds: when each call began and when the last ended. Of several parts these are the times of
+ * the first, run once more on one thread. */
+cnf_status cnf_plan_run(cnf_plan *plan, cnf_workspace *workspace, void *const *ends, int threads,
                         double *started);
 
 /* ---- element-wise ------------------------------------------------------------------------ */

@@ -283,7 +283,8 @@ def test_concatenation_by_channel_copies_only_what_it_must(name: str, isa: str) 
     for batch in (1, 2):
         x = uniform(batch, 2, 6, 5)
         close(compiled(x), eager(model, x))
-    labels = [compiled.graph.nodes[i].operator for i in compiled._latest.labels[:-1]]
+    nodes = [*compiled.graph.nodes, Node("results", [], [])]
+    labels = [nodes[i].operator for row in compiled._latest.labels for i in row]
     assert labels.count("Concat") == copies
 
 

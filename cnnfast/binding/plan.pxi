@@ -12,15 +12,14 @@ cdef extern from "cnnfast.h" nogil:
         size_t count
         size_t arena
         uint64_t scratch
+        int64_t parts, ends
+        int64_t step[120]
+    enum: CNF_MAX_ENDS
     ctypedef struct cnf_workspace:
         void *block[8]
     void cnf_workspace_clear(cnf_workspace *workspace)
-    cnf_status cnf_plan_run(cnf_plan *plan, cnf_workspace *workspace, void **bases, int threads,
+    cnf_status cnf_plan_run(cnf_plan *plan, cnf_workspace *workspace, void *const *ends, int threads,
                             double *started)
-
-
-cdef enum:
-    MOST_ENDS = 120  # inputs and outputs of one plan: what `run` keeps on the C stack
 
 
 cdef class Workspace:
@@ -60,6 +59,9 @@ cdef class Plan:
         May be shared with other plans.
     threads : int
         At most so many; 0 for the usual number.
+    parts : int
+        The plan runs on arrays of so many times the length that `inputs` and `outputs` say, and
+        computes them in parts, which share nothing, on a thread each.
     """
 
     cdef cnf_plan plan
@@ -71,16 +73,18 @@ cdef class Plan:
     cdef const char *isa
 
     def __init__(self, list calls not None, size_t arena, tuple inputs not None,
-                 tuple outputs not None, constants, Workspace workspace not None, int threads=0):
+                 tuple outputs not None, constants, Workspace workspace not None, int threads=0,
+                 int64_t parts=1):
         cdef cnf_plan_call *call
         cdef Py_ssize_t i, k
         cdef bytes descriptor
-        if len(inputs) + len(outputs) > MOST_ENDS:
-            raise ValueError(f"a plan has at most {MOST_ENDS} inputs and outputs, got "
+        if len(inputs) + len(outputs) > CNF_MAX_ENDS:
+            raise ValueError(f"a plan has at most {CNF_MAX_ENDS} inputs and outputs, got "
                              f"{len(inputs)} and {len(outputs)}")
         self.kept = [calls, constants]
         self.workspace, self.threads, self.isa = workspace, threads, cnf_isa_name()
         self.plan.arena, self.plan.count = arena, len(calls)
+        self.plan.parts, self.plan.ends = parts, len(inputs) + len(outputs)
         call = <cnf_plan_call *>calloc(max(len(calls), 1), sizeof(cnf_plan_call))
         self.plan.calls = call
         self.ends = <End *>calloc(len(inputs) + len(outputs) + 1, sizeof(End))
@@ -99,6 +103,9 @@ cdef class Plan:
             raise ValueError(f"outputs: expected types {list(_array_kinds)}, got {outputs}")
         for i, (shape, dtype) in enumerate(inputs + outputs):
             fill_end(&self.ends[i], shape, dtype)
+            self.plan.step[i] = math.prod(shape) * numpy.dtype(dtype).itemsize
+            if parts > 1:
+                self.ends[i].shape[0] *= parts
 
     def __dealloc__(self):
         free(<void *>self.plan.calls)
@@ -112,8 +119,13 @@ cdef class Plan:
         """Bytes of the arena."""
         return self.plan.arena
 
+    @property
+    def parts(self):
+        """Parts in which a batch is computed."""
+        return self.plan.parts
+
     def work(self):
-        """Return for each call its floating-point operations and the name of its algorithm."""
+        """Return for each call of a part its floating-point operations and the name of its algorithm."""
         cdef list result = []
         cdef size_t i
         for i in range(self.plan.count):
@@ -125,13 +137,16 @@ cdef class Plan:
         return self.run_timed(arrays, NULL)
 
     def profile(self, tuple arrays not None):
-        """Return the outputs and count + 1 times in seconds: when each call began, the last ended."""
+        """Return the outputs and count + 1 times in seconds: when each call began, the last ended.
+
+        Of several parts these are the times of one, on one thread.
+        """
         cdef cnp.ndarray times = empty((2 * (self.plan.count + 1),))  # doubles in pairs of floats
         outputs = self.run_timed(arrays, <double *>cnp.PyArray_DATA(times))
         return outputs, times.view("float64")
 
     cdef list run_timed(self, tuple arrays, double *started):
-        cdef void *bases[MOST_ENDS + 2]
+        cdef void *ends[120]
         cdef Py_ssize_t i
         cdef cnf_status status
         cdef list results
@@ -141,14 +156,14 @@ cdef class Plan:
         for i in range(self.inputs):
             if not fits(&self.ends[i], arrays[i]):
                 return None
-            bases[CNF_BASE_FIRST + i] = cnp.PyArray_DATA(<cnp.ndarray>arrays[i])
+            ends[i] = cnp.PyArray_DATA(<cnp.ndarray>arrays[i])
         results = []
         for i in range(self.inputs, self.inputs + self.outputs):
             array = empty_end(&self.ends[i])
-            bases[CNF_BASE_FIRST + i] = cnp.PyArray_DATA(array)
+            ends[i] = cnp.PyArray_DATA(array)
             results.append(array)
         with nogil:
-            status = cnf_plan_run(&self.plan, &self.workspace.blocks, bases, self.threads, started)
+            status = cnf_plan_run(&self.plan, &self.workspace.blocks, ends, self.threads, started)
         check(status, "compiled model")
         return results
 

@@ -246,8 +246,9 @@ class CompiledModel:
             names = sorted({node.operator for node in program.rest.nodes})
             raise ValueError(f"profile: these operators run outside of the plan: {names}")
         nodes = [(node.name or node.outputs[0], node.operator) for node in self.graph.nodes]
-        labels = [[*nodes, ("results", "copy")][number] for number in program.labels]
-        return make_profile(program.plan, labels, arrays, repeats, self.threads or 0)
+        nodes.append(("results", "copy"))
+        labels = [nodes[number] for numbers in program.labels for number in numbers]
+        return make_profile(program.plans, labels, arrays, repeats, self.threads or 0)
 
     # ---- copies --------------------------------------------------------------------------------
 

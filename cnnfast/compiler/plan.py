@@ -105,18 +105,26 @@ def make_plan(
 
 
 def dense_outputs(
-    recording: _core.Recording, inputs: list[np.ndarray], results: list[np.ndarray]
+    recording: _core.Recording, inputs: list[np.ndarray], results: list[np.ndarray],
+    *, images: bool = False,
 ) -> list[np.ndarray]:
-    """Return the results, each as a dense array with memory of its own."""
+    """Return the results, each as a dense array with memory of its own.
+
+    With `images`, for another plan to go on with, what is stored as an image remains one.
+    """
     taken = {id(memory_of(array)) for array in inputs}
     outputs = []
     for array in results:
         memory = memory_of(array)
+        as_image = images and array.ndim == 4 and _core.is_image(array)
         dense = array.flags.c_contiguous and array.nbytes == memory.nbytes
+        if as_image:  # not a slice of some channels
+            dense = (array.shape, array.strides) == (memory.shape, memory.strides)
         if not dense or id(memory) in taken or not recording.is_unknown(array):
             if array.dtype != np.float32:
                 raise DataDependent(f"a result is a view of {array.dtype} numbers of another")
-            copy = _core.empty(array.shape)
+            shape = array.shape
+            copy = _core.empty_image(*shape) if as_image else _core.empty(shape)
             recording.add_unknown(copy)
             _core.copy(copy, array)
             array, memory = copy, copy
@@ -140,8 +148,12 @@ def plan_of(
     outputs: list[np.ndarray],
     workspace: _core.Workspace,
     threads: int,
+    parts: int = 1,
 ) -> _core.Plan:
-    """Return the plan of the calls `kept` of a recording between `inputs` and `outputs`."""
+    """Return the plan of the calls `kept` of a recording between `inputs` and `outputs`.
+
+    The plan runs on `parts` times as many samples, in so many parts.
+    """
     all_calls = recording.calls
     calls = [all_calls[i] for i in kept]
     ends = {
@@ -172,8 +184,17 @@ def plan_of(
             offsets.append(offset)
         rows.append((number, descriptor, tuple(bases), tuple(offsets)))
     return _core.Plan(
-        rows, arena, signature_of(inputs), signature_of(outputs), constants, workspace, threads
+        rows, arena, tuple(map(_end, inputs)), tuple(map(_end, outputs)), constants, workspace,
+        threads, parts,
     )
+
+
+def _end(array: np.ndarray) -> tuple[tuple[int, ...], str]:
+    """Return shape and dtype of an array as it lies in memory, an image with all its pitch."""
+    shape = array.shape
+    if not array.flags.c_contiguous:
+        shape = (shape[0], *shape[2:], array.strides[3] // array.itemsize)
+    return shape, array.dtype.name
 
 
 def signature_of(arrays: Sequence[np.ndarray]) -> Signature:

@@ -107,17 +107,35 @@ def measure_peak(threads: int) -> float:
     return 2e-9 * PEAK_SIZE**3 / seconds
 
 
+def measure_calls(
+    plans: list[_core.Plan], arrays: tuple[np.ndarray, ...], threads: int
+) -> np.ndarray:
+    """Return the seconds that each call of plans takes, each on the results of the one before.
+
+    Where threads compute parts of a batch, one part is measured, and its times count as often as a
+    thread has one.
+    """
+    lengths, given = [], arrays
+    for plan in plans:
+        results, times = plan.profile(given)
+        assert results is not None
+        given = tuple(results)
+        lengths.append(plan.parts / min(plan.parts, threads) * np.diff(times))
+    return np.concatenate(lengths)
+
+
 def make_profile(
-    plan: _core.Plan, labels: list[tuple[str, str]], arrays: tuple[np.ndarray, ...], repeats: int,
-    threads: int,
+    plans: list[_core.Plan], labels: list[tuple[str, str]], arrays: tuple[np.ndarray, ...],
+    repeats: int, threads: int,
 ) -> Profile:
-    """Return the profile of `plan`, whose calls belong to operators named (name, operator)."""
-    plan.run(arrays)
-    runs = [plan.profile(arrays)[1] for _ in range(repeats)]
-    medians = np.median([np.diff(times) for times in runs], axis=0)
+    """Return the profile of `plans`, whose calls belong to operators named (name, operator)."""
+    threads = threads or _core.get_num_threads()
+    runs = [measure_calls(plans, arrays, threads) for _ in range(repeats + 1)][1:]
     peak = measure_peak(threads)
     rows: dict[tuple[str, str], Row] = {}
-    for label, seconds, (flops, algorithm) in zip(labels, medians, plan.work(), strict=True):
+    work = [(plan.parts * flops, way) for plan in plans for flops, way in plan.work()]
+    medians = np.median(runs, axis=0)
+    for label, seconds, (flops, algorithm) in zip(labels, medians, work, strict=True):
         row = rows.setdefault(label, Row(*label, 0.0, 0.0, 0.0, 0.0, ""))
         row.ms += 1e3 * float(seconds)
         row.gflop += 1e-9 * flops
@@ -125,10 +143,10 @@ def make_profile(
     for row in rows.values():
         row.gflop_s = 1e3 * row.gflop / row.ms if row.ms else 0.0
         row.share = row.gflop_s / peak
-    last = runs[-1] - runs[-1][0]
+    starts = np.cumsum(runs[-1]) - runs[-1]
     calls = [
-        (f"{name} ({operator})", float(start), float(end - start))
-        for (name, operator), start, end in zip(labels, last[:-1], last[1:], strict=True)
+        (f"{name} ({operator})", float(start), float(length))
+        for (name, operator), start, length in zip(labels, starts, runs[-1], strict=True)
     ]
-    whole = float(np.median([np.ptp(times) for times in runs]))
+    whole = float(np.median([run.sum() for run in runs]))
     return Profile(list(rows.values()), 1e3 * whole, peak, calls)

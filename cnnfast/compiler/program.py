@@ -15,13 +15,14 @@ import numpy as np
 
 from .. import _core
 from ..autograd import no_grad
-from ..graph import Graph, Node
+from ..graph import Graph, Node, ValueType
 from ..onnx.interpreter import evaluate, execute
 from ..onnx.operators.values import Value, array, on_host_read, wrapped
 from ..tensor import Tensor
 from .concat import Places, is_same
+from .parts import choose_parts, crossing_values, traffic_of
 from .plan import Signature, dense_outputs, live_calls, plan_of, recording_lock
-from .unknown import DataDependent, Unknown, refuse, unknown
+from .unknown import DataDependent, Unknown, refuse, unknown, unknown_like
 
 __all__ = ["Program", "make_program", "own_arrays"]
 
@@ -32,28 +33,35 @@ class Program:
 
     Attributes
     ----------
-    plan : Plan
-        From the inputs to `names`.
+    plans : list of Plan
+        The first reads the inputs, each other one what the one before computed, the last computes
+        `names`.
     names : list of str
         Values that the plan computes.
     rest : Graph or None
         What runs afterwards, from the graph's inputs and `names` to the graph's outputs.
     known : dict
         Values that `rest` reads and that are the same in every run.
-    labels : list of int
-        For each call of the plan, the number of the node that it belongs to.
+    labels : list of (list of int)
+        For each plan and each of its calls, the number of the node that it belongs to, -1 where it
+        copies a result.
     """
 
-    plan: _core.Plan
+    plans: list[_core.Plan]
     names: list[str]
     rest: Graph | None
     known: dict[str, Value]
-    labels: list[int]
+    labels: list[list[int]]
 
     def run(self, arrays: tuple[np.ndarray, ...]) -> list[Any] | None:
         """Return the graph's outputs, None where the arrays are not of the program's shapes."""
-        results = self.plan.run(arrays)
-        return results if results is None or self.rest is None else self.finish(arrays, results)
+        results = self.plans[0].run(arrays)
+        if results is None:
+            return None
+        for plan in self.plans[1:]:
+            results = plan.run(tuple(results))
+            assert results is not None
+        return results if self.rest is None else self.finish(arrays, results)
 
     def finish(self, arrays: tuple[np.ndarray, ...], results: list[np.ndarray]) -> list[Any]:
         """Return the graph's outputs from its inputs and the plan's results."""
@@ -71,30 +79,23 @@ def own_arrays(values: list[Value]) -> list[Any]:
     ]
 
 
+_RESULTS = -1
+
 _OF_SHAPES = frozenset({"Shape", "Size", "EyeLike", "Dropout"})
 """Operators whose result may be known where their input is not."""
-
-
-def _reads(node: Node) -> set[str]:
-    """Return the names that a node reads, those inside its graphs included."""
-    names = set(node.inputs)
-    for value in node.attributes.values():
-        if isinstance(value, Graph):
-            names |= value.free_names()
-    return names
 
 
 class _Walk:
     """Records the nodes of a graph in order."""
 
     def __init__(
-        self, graph: Graph, constants: Mapping[str, Value], inputs: Signature,
+        self, graph: Graph, constants: Mapping[str, Value], arrays: list[np.ndarray],
         places: Places | None = None,
     ) -> None:
         self.graph = graph
         self.places = places
         self.recording = _core.Recording(Unknown)
-        self.arrays = [unknown(shape, dtype) for shape, dtype in inputs]
+        self.arrays = arrays
         self.known: dict[str, Value] = {"": None, **constants}
         self.rest: list[Node] = []
         self.late: set[str] = set()
@@ -109,7 +110,7 @@ class _Walk:
         token = on_host_read.set(self._refuse_read)
         try:
             for number, node in enumerate(self.graph.nodes):
-                names = _reads(node)
+                names = node.reads()
                 if names & self.late or not self._record(node, names):
                     self.rest.append(node)
                     self.late.update(node.outputs)
@@ -180,11 +181,11 @@ class _Walk:
 
     def read_by_rest(self) -> set[str]:
         """Return the names that come from before the rest and are no inputs of the graph."""
-        read = set().union(*map(_reads, self.rest), self.graph.outputs)
+        read = set(self.graph.outputs).union(*(node.reads() for node in self.rest))
         return read - self.late - {"", *self.graph.inputs}
 
-    def leaving(self) -> tuple[list[str], list[np.ndarray]]:
-        """Return names and arrays of what the plan must compute."""
+    def leaving(self, *, images: bool = False) -> tuple[list[str], list[np.ndarray]]:
+        """Return names and arrays of what the plan must compute; `images` as in dense_outputs."""
         names = self.graph.outputs
         if not self.finished:
             names = sorted(n for n in self.read_by_rest() if self.is_unknown(self.known[n]))
@@ -193,7 +194,27 @@ class _Walk:
             refuse("a sequence")
         arrays = [v.array if isinstance(v, Tensor) else np.asanyarray(v) for v in values]
         with self.recording:
-            return names, dense_outputs(self.recording, self.arrays, arrays)
+            return names, dense_outputs(self.recording, self.arrays, arrays, images=images)
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of all values that depend on the inputs, lists excepted."""
+        return {
+            name: value.shape for name, value in self.known.items()
+            if not isinstance(value, list) and self.is_unknown(value)
+        }
+
+
+def _walk(
+    graph: Graph, constants: Mapping[str, Value], arrays: list[np.ndarray]
+) -> _Walk:
+    """Record a graph; a second time where a Concat is, once its shapes tell what stands where."""
+    walk = _Walk(graph, constants, arrays)
+    walk.run()
+    places = Places(graph, walk.images())
+    if places:
+        walk = _Walk(graph, constants, arrays, places)
+        walk.run()
+    return walk
 
 
 def make_program(
@@ -223,23 +244,57 @@ def make_program(
     ValueError
         Where the shapes do not fit; the message names the operator.
     """
-    walk = _Walk(graph, constants, inputs)
     with recording_lock, no_grad():
-        walk.run()
-        places = Places(graph, walk.images())
-        if places:
-            walk = _Walk(graph, constants, inputs, places)
-            walk.run()
-        try:
-            names, outputs = walk.leaving()
-        except DataDependent:  # an output of whole numbers that is no array of its own
-            walk.postpone_all()
-            names, outputs = walk.leaving()
-        kept = live_calls(walk.recording)
-        plan = plan_of(walk.recording, kept, walk.arrays, outputs, workspace, threads)
+        walk = _walk(graph, constants, [unknown(*given) for given in inputs])
+        traffic = traffic_of(walk.recording, walk.labels, len(graph.nodes))
+        cut = choose_parts(graph, walk.shapes(), traffic) if walk.finished else None
+        if cut is None:
+            return _whole(walk, workspace, threads)
+        return _in_parts(graph, constants, inputs, workspace, threads, *cut)
+
+
+def _whole(walk: _Walk, workspace: _core.Workspace, threads: int) -> Program:
+    """Return the program of one plan, and of what cannot be planned."""
+    graph = walk.graph
+    try:
+        names, outputs = walk.leaving()
+    except DataDependent:  # an output of whole numbers that is no array of its own
+        walk.postpone_all()
+        names, outputs = walk.leaving()
+    plan, labels = _planned(walk, outputs, workspace, threads)
     rest, known = None, {}
     if not walk.finished:
         rest = Graph(walk.rest, graph.inputs, graph.outputs, {}, graph.opset)
         known = {name: walk.known[name] for name in walk.read_by_rest() - {*names}}
-    labels = walk.labels + [len(graph.nodes)] * (len(walk.recording) - len(walk.labels))
-    return Program(plan, names, rest, known, [labels[i] for i in kept])
+    return Program([plan], names, rest, known, [labels])
+
+
+def _planned(
+    walk: _Walk, outputs: list[np.ndarray], workspace: _core.Workspace, threads: int, parts: int = 1
+) -> tuple[_core.Plan, list[int]]:
+    """Return the plan of what was recorded, and the nodes of its calls."""
+    kept = live_calls(walk.recording)
+    plan = plan_of(walk.recording, kept, walk.arrays, outputs, workspace, threads, parts)
+    return plan, [walk.labels[i] if i < len(walk.labels) else _RESULTS for i in kept]
+
+
+def _in_parts(
+    graph: Graph, constants: Mapping[str, Value], inputs: Signature, workspace: _core.Workspace,
+    threads: int, cut: int, parts: int,
+) -> Program:
+    """Return the program whose first `cut` nodes run in parts."""
+    crossing = graph.outputs if cut == len(graph.nodes) else crossing_values(graph, cut)
+    head = Graph(graph.nodes[:cut], graph.inputs, crossing, {}, graph.opset)
+    first = _walk(head, constants, [
+        unknown((shape[0] // parts, *shape[1:]), dtype) for shape, dtype in inputs])
+    names, outputs = first.leaving(images=cut < len(graph.nodes))
+    plan, labels = _planned(first, outputs, workspace, threads, parts)
+    if cut == len(graph.nodes):
+        return Program([plan], names, None, {}, [labels])
+    kinds: dict[str, ValueType] = {
+        name: (array.dtype.name, None) for name, array in zip(names, outputs, strict=True)}
+    tail = Graph(graph.nodes[cut:], kinds, graph.outputs, {}, graph.opset)
+    joined = [unknown_like(array, parts) for array in outputs]
+    second = _whole(_walk(tail, constants, joined), workspace, threads)
+    behind = [number if number == _RESULTS else cut + number for number in second.labels[0]]
+    return Program([plan, *second.plans], second.names, None, {}, [labels, behind])

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-__all__ = ["DataDependent", "Unknown", "refuse", "unknown"]
+__all__ = ["DataDependent", "Unknown", "refuse", "unknown", "unknown_like"]
 
 
 class DataDependent(RuntimeError):
@@ -94,3 +94,15 @@ for _name in _READERS:
 def unknown(shape: tuple[int, ...], dtype: str) -> np.ndarray:
     """Return a C-contiguous array of `shape` without values."""
     return np.ndarray.__new__(Unknown, shape, dtype)
+
+
+def unknown_like(part: np.ndarray, parts: int) -> np.ndarray:
+    """Return an array without values, stored as so many of `part` one behind the other.
+
+    `part` is C-contiguous or an image with memory of its own, as `_core.empty_image` makes them.
+    """
+    if part.flags.c_contiguous:
+        return unknown((part.shape[0] * parts, *part.shape[1:]), part.dtype.name)
+    n, c, h, w = part.shape
+    memory = unknown((n * parts, h, w, part.strides[3] // part.itemsize), part.dtype.name)
+    return memory.transpose(0, 3, 1, 2)[:, :c]

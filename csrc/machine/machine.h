@@ -36,6 +36,7 @@ int cnf_threads(void); /* of the running call: sizes per-thread scratch */
  * serially. Results must not depend on which thread runs which task. */
 typedef void cnf_task(const void *context, int64_t index, int thread);
 void cnf_parallel(int64_t tasks, double work, cnf_task *task, const void *context);
+#define CNF_WORTH_THREADS 1e9 /* work of any amount */
 
 /* Rough costs for the work gate: a core's sustained rates, chosen low so that the gate errs
  * towards serial. 30 GFLOP/s and 8 GB/s hold on any x86-64 or ARM core of the last decade. */

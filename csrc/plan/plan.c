@@ -3,7 +3,8 @@
  * A call of a compiled model hands in its bases: the arena that holds everything between input and
  * output, the caller's arrays, the new results. So one plan serves any number of threads at once.
  * The arena and the scratch, of which all primitives share the largest, are one block; a workspace
- * keeps a few such blocks from one call to the next. */
+ * keeps a few such blocks from one call to the next. A plan may compute a batch in parts, which run
+ * on a thread each. */
 #include <stdlib.h>
 #include <time.h>
 
@@ -54,20 +55,66 @@ static cnf_status run_calls(const cnf_plan *plan, void *const *bases, void *scra
     return status;
 }
 
-cnf_status cnf_plan_run(cnf_plan *plan, cnf_workspace *workspace, void **bases, int threads,
+static cnf_status run_part(cnf_plan *plan, cnf_workspace *workspace, void *const *ends,
+                           int64_t part, double *started)
+{
+    size_t arena = (plan->arena + CNF_CACHE_LINE - 1) / CNF_CACHE_LINE * CNF_CACHE_LINE;
+    char *block = cnf_workspace_take(workspace, arena + largest_scratch(plan));
+    if (!block)
+        return CNF_OUT_OF_MEMORY;
+    void *bases[CNF_BASE_FIRST + CNF_MAX_ENDS] = {[CNF_BASE_ARENA] = block};
+    for (int64_t i = 0; i < plan->ends; i++)
+        bases[CNF_BASE_FIRST + i] = (char *)ends[i] + part * plan->step[i];
+    cnf_status status = run_calls(plan, bases, block + arena, started);
+    cnf_workspace_give(workspace, block);
+    return status;
+}
+
+typedef struct {
+    cnf_plan *plan;
+    cnf_workspace *workspace;
+    void *const *ends;
+    int *failed; /* the status of a part that failed */
+} parts_job;
+
+/* One part on one thread: nobody waits for anybody between its calls. */
+static void part_task(const void *context, int64_t index, int thread)
+{
+    const parts_job *job = context;
+    (void)thread;
+    cnf_call_scope scope = cnf_enter();
+    cnf_limit_threads(1);
+    cnf_status status = run_part(job->plan, job->workspace, job->ends, index, NULL);
+    if (status != CNF_OK)
+        __atomic_store_n(job->failed, (int)status, __ATOMIC_RELAXED);
+    cnf_leave(scope);
+}
+
+/* As many parts as share out evenly, a thread each; then the others, each on all threads. */
+static cnf_status run_parts(cnf_plan *plan, cnf_workspace *workspace, void *const *ends)
+{
+    int failed = CNF_OK;
+    const parts_job job = {plan, workspace, ends, &failed};
+    const int64_t apart = plan->parts / cnf_threads() * cnf_threads();
+    cnf_parallel(apart, CNF_WORTH_THREADS, part_task, &job);
+    cnf_status status = (cnf_status)failed;
+    for (int64_t part = apart; part < plan->parts && status == CNF_OK; part++)
+        status = run_part(plan, workspace, ends, part, NULL);
+    return status;
+}
+
+cnf_status cnf_plan_run(cnf_plan *plan, cnf_workspace *workspace, void *const *ends, int threads,
                         double *started)
 {
     cnf_call_scope scope = cnf_enter();
     cnf_limit_threads(threads);
-    size_t arena = (plan->arena + CNF_CACHE_LINE - 1) / CNF_CACHE_LINE * CNF_CACHE_LINE;
-    char *block = cnf_workspace_take(workspace, arena + largest_scratch(plan));
-    cnf_status status = CNF_OUT_OF_MEMORY;
-    if (block) {
-        bases[CNF_BASE_NONE] = NULL;
-        bases[CNF_BASE_ARENA] = block;
-        status = run_calls(plan, bases, block + arena, started);
-        cnf_workspace_give(workspace, block);
+    cnf_status status = CNF_OK;
+    if (plan->parts > 1) {
+        status = run_parts(plan, workspace, ends);
+        cnf_limit_threads(1);
     }
+    if (status == CNF_OK && (plan->parts <= 1 || started))
+        status = run_part(plan, workspace, ends, 0, started);
     cnf_leave(scope);
     return status;
 }

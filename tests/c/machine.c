@@ -77,25 +77,28 @@ static void check_replay(void)
     expect_exact("two recorded calls", z, wanted, 37);
 }
 
-/* The same two calls as a plan, the value between them in its arena, on any number of threads. */
-static void check_plan(void)
+/* The same two calls as a plan, the value between them in its arena, on any number of threads; then
+ * a plan of a fifth of them, in five parts. */
+static void check_plan(int64_t parts)
 {
     const int64_t n = 100000;
     float *x = whole(n), *z = unwritten(n);
     double *wanted = widened(x, n);
-    const cnf_elementwise d = affine(n, 3);
+    const cnf_elementwise d = affine(n / parts, 3);
+    const int64_t bytes = (int64_t)sizeof(float) * n / parts;
     const cnf_plan_call calls[] = {
         {cnf_id_unary_forward, {CNF_BASE_ARENA, CNF_BASE_FIRST}, {0, 0}, &d},
         {cnf_id_unary_forward, {CNF_BASE_FIRST + 1, CNF_BASE_ARENA}, {0, 0}, &d}};
-    cnf_plan plan = {.calls = calls, .count = 2, .arena = sizeof(float) * (size_t)n};
+    cnf_plan plan = {.calls = calls, .count = 2, .arena = (size_t)bytes, .parts = parts, .ends = 2,
+                     .step = {bytes, bytes}};
     cnf_workspace workspace = {{NULL}};
-    describe("a plan of two calls");
+    describe("a plan of two calls in %d parts", (int)parts);
     for (int64_t i = 0; i < n; i++)
         wanted[i] *= 9;
     for (int threads = 0; threads <= 3; threads++) {
-        void *bases[CNF_BASE_FIRST + 2] = {[CNF_BASE_FIRST] = x, z};
+        void *const ends[] = {x, z};
         z[n - 1] = 0.5f;
-        expect_true("it succeeds", cnf_plan_run(&plan, &workspace, bases, threads, NULL) == CNF_OK);
+        expect_true("it succeeds", cnf_plan_run(&plan, &workspace, ends, threads, NULL) == CNF_OK);
         expect_exact("its result", z, wanted, n);
     }
     cnf_workspace_clear(&workspace);
@@ -107,7 +110,8 @@ void test_machine(void)
     check_memory();
     check_denormals();
     check_replay();
-    check_plan();
+    check_plan(1);
+    check_plan(5);
     const cnf_dropout d = {.rows = 1, .c = 1, .x_pitch = 1, .y_pitch = 1, .p = 1.5};
     float x = 1, y = 0;
     REFUSES(dropout_apply, CNF_BAD_ARGUMENT, &d, OUT(&y, 1), IN(&x));
