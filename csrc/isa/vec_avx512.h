@@ -66,6 +66,9 @@ static inline void vf_store_u8(uint8_t *p, vf a)
     _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a)));
 }
 
+/* a * 2^n; the other instruction sets have tiles/math.inc's. */
+#define VF_SCALE
+static inline vf vf_scale(vf a, vf n) { return _mm512_scalef_ps(a, n); }
 static inline vf vf_exp2i(vf n)
 {
     __m512i bits = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
