@@ -241,6 +241,9 @@ typedef struct {
 typedef enum {
     CNF_CONV2D_DIRECT,   /* implicit matrix product; any convolution */
     CNF_CONV2D_WINOGRAD, /* F(4x4, 3x3): 3x3, stride 1, dilation 1, one group, padding up to 2 */
+    /* The same for few pixels and a weight that is new in each call: it is transformed piece by
+     * piece on its way to the products. What stands for the packed weight is the weight, OIHW. */
+    CNF_CONV2D_WINOGRAD_INLINE,
 } cnf_conv2d_algorithm;
 
 typedef enum {
@@ -252,8 +255,8 @@ typedef enum {
 /* Whether the descriptor's algorithm can compute this convolution. */
 int cnf_conv2d_accepts(const cnf_conv2d *d);
 
-/* The algorithm that is estimated to be fastest for these sizes here; CNNFAST_CONV=direct|winograd
- * forces one where it fits. */
+/* The algorithm that is estimated to be fastest for these sizes here; CNNFAST_CONV=direct|winograd|
+ * winograd_inline forces one where it fits. */
 int64_t cnf_conv2d_choose(const cnf_conv2d *d, int direction);
 
 /* Floats that the packed weight takes: for the forward kernel, or for the input gradient's. */

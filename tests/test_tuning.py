@@ -70,7 +70,8 @@ def test_an_answer_is_measured_once(
     asked, expected = answer(winner), _core.CONV2D_ALGORITHMS[winner]
     assert ask(direction=direction) == ask(direction=direction) == expected
     forget()
-    assert ask(direction=direction) == expected and asked == [2]
+    candidates = 3 if direction == "backward_input" else 2  # only there is the weight new each time
+    assert ask(direction=direction) == expected and asked == [candidates]
     (path,) = folder.iterdir()
     ((key, found),) = json.loads(path.read_text()).items()
     assert key.startswith(f"{direction} ((2, 4, 9, 9), (2, 3, 9, 9)") and found == expected

@@ -34,19 +34,19 @@ def image(rng: np.random.Generator, n: int, c: int, h: int, w: int) -> np.ndarra
     return array
 
 
-def run(x, w, dy, padding):
+def run(x, w, dy, padding, way="winograd"):
     """Return y, dx, dw of the Winograd kernels."""
     attributes = ((1, 1), padding, (1, 1), 1)
     packed = []
     for backward in (False, True):
-        size = _core.conv2d_packed_size(w.shape, *attributes, backward, "winograd")
+        size = _core.conv2d_packed_size(w.shape, *attributes, backward, way)
         packed.append(_core.empty((size,)))
-        _core.conv2d_pack(packed[-1], w, *attributes, backward, "winograd")
+        _core.conv2d_pack(packed[-1], w, *attributes, backward, way)
     y, dx = _core.empty_image(*dy.shape), _core.empty_image(*x.shape)
     dw = _core.empty(w.shape)
-    _core.conv2d_forward(y, x, packed[0], None, w.shape, *attributes, "winograd")
-    _core.conv2d_backward_input(dx, dy, packed[1], None, w.shape, *attributes, "winograd")
-    _core.conv2d_backward_weight(dw, x, dy, *attributes, "winograd")
+    _core.conv2d_forward(y, x, packed[0], None, w.shape, *attributes, way)
+    _core.conv2d_backward_input(dx, dy, packed[1], None, w.shape, *attributes, way)
+    _core.conv2d_backward_weight(dw, x, dy, *attributes, way)
     return y, dx, dw
 
 
@@ -77,13 +77,21 @@ def test_three_directions(isa, shape):
         np.testing.assert_allclose(got, wanted, rtol=0, atol=bound)
 
 
+@pytest.mark.parametrize("shape", [*SHAPES, (9, 40, 70, 14, 14, (1, 1))], ids=str)
+def test_inline_weights_give_the_same_bits(isa, shape):
+    packed, inlined = (run(*operands(shape), shape[-1], way) for way in ("winograd", "winograd_inline"))
+    for one, other in zip(packed, inlined, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("way", ["winograd", "winograd_inline"])
 @pytest.mark.parametrize(
     "shape", [(9, 40, 70, 14, 14, (1, 1)), (4, 130, 33, 7, 9, (1, 1))], ids=str
 )
-def test_same_bits_on_any_thread_count(same_bits, isa, shape):
+def test_same_bits_on_any_thread_count(same_bits, isa, shape, way):
     x, w, dy = operands(shape)
     for i in range(3):
-        same_bits(lambda i=i: run(x, w, dy, shape[-1])[i])
+        same_bits(lambda i=i: run(x, w, dy, shape[-1], way)[i])
 
 
 def test_rms_error_of_512_channels(isa):
@@ -103,19 +111,20 @@ def test_large_inputs_stay_finite(isa):
     assert all(np.isfinite(result).all() for result in results)
 
 
+@pytest.mark.parametrize("way", ["winograd", "winograd_inline"])
 @pytest.mark.parametrize("before", [False, True])
 @pytest.mark.parametrize("shape", [(1, 17, 19, 5, 6, (1, 1)), (2, 3, 33, 4, 4, (1, 1))], ids=str)
-def test_stays_inside_its_arrays(isa, guarded, shape, before):
+def test_stays_inside_its_arrays(isa, guarded, shape, before, way):
     x, w, dy = (guarded(array, before) for array in operands(shape))
     attributes = ((1, 1), shape[-1], (1, 1), 1)
     for backward in (False, True):
-        size = _core.conv2d_packed_size(w.shape, *attributes, backward, "winograd")
+        size = _core.conv2d_packed_size(w.shape, *attributes, backward, way)
         packed = guarded(np.zeros(size, np.float32), before)
-        _core.conv2d_pack(packed, w, *attributes, backward, "winograd")
+        _core.conv2d_pack(packed, w, *attributes, backward, way)
         source, target = (dy, guarded(x, before)) if backward else (x, guarded(dy, before))
         run_one = _core.conv2d_backward_input if backward else _core.conv2d_forward
-        run_one(target, source, packed, None, w.shape, *attributes, "winograd")
-    _core.conv2d_backward_weight(guarded(w, before), x, dy, *attributes, "winograd")
+        run_one(target, source, packed, None, w.shape, *attributes, way)
+    _core.conv2d_backward_weight(guarded(w, before), x, dy, *attributes, way)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +140,7 @@ def test_refuses_other_convolutions(kernel, stride, dilation, groups):
 
 def test_environment_forces_an_algorithm(monkeypatch):
     x, w, dy = operands((1, 64, 64, 28, 28, (1, 1)))
-    for name in ("direct", "winograd"):
+    for name in _core.CONV2D_ALGORITHMS:
         monkeypatch.setenv("CNNFAST_CONV", name)
         chosen = _core.conv2d_choose(dy, x, w.shape, (1, 1), (1, 1), (1, 1), 1, "forward")
         assert chosen == name

@@ -32,8 +32,8 @@ differently, so measuring decides the bits of the results, which then may differ
 machine and, where the answers cannot be kept on disk, from run to run. A shape's first call takes
 tens of milliseconds longer, a large one's seconds; leave it off where sizes never repeat. It is
 measured with the number of threads that is set then. A compiled model chooses when it first meets a
-shape. ``CNNFAST_CONV=direct`` or ``winograd`` decides alone, as ever. To measure anew, delete
-``~/.cache/cnnfast``.
+shape. ``CNNFAST_CONV=direct``, ``winograd`` or ``winograd_inline`` decides alone, as ever. To measure
+anew, delete ``~/.cache/cnnfast``.
 
 Examples
 --------
@@ -81,6 +81,8 @@ def choose(
     if not benchmark or os.environ.get("CNNFAST_CONV") in _core.CONV2D_ALGORITHMS:
         return _core.conv2d_choose(y, x, weight, *attributes, direction)
     candidates = _core.conv2d_algorithms(weight, *attributes)
+    if direction != "backward_input":  # forward, a weight may stay packed
+        candidates = [way for way in candidates if way != "winograd_inline"]
     if len(candidates) == 1 or y.size == 0 or x.size == 0:
         return candidates[0]
     name, key = _file_name(), f"{direction} {(y.shape, x.shape, weight, *attributes)}"
@@ -110,6 +112,9 @@ def _operands(
     if direction == "backward_weight":
         return partial(_core.conv2d_backward_weight, w, image_x, image_y, *attributes, way)
     backward = direction == "backward_input"
+    if way == "winograd_inline":
+        rest = (w.reshape(-1), None, weight, *attributes, way)
+        return partial(_core.conv2d_backward_input, image_x, image_y, *rest)
     packed = _core.empty((_core.conv2d_packed_size(weight, *attributes, backward, way),))
     rest = (packed, None, weight, *attributes, way)
     pack = partial(_core.conv2d_pack, packed, w, *attributes, backward, way)

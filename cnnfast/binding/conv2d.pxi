@@ -23,7 +23,7 @@ cdef double MOST_FLOATS = 2.0**44
 cdef double MOST_PHASES = 2.0**24
 
 
-CONV2D_ALGORITHMS = ("direct", "winograd")
+CONV2D_ALGORITHMS = ("direct", "winograd", "winograd_inline")
 CONV2D_DIRECTIONS = ("forward", "backward_input", "backward_weight")
 
 

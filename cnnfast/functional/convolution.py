@@ -33,8 +33,11 @@ def packed_weight(
     """Return `array` (O, I, kh, kw), the weight's, in the kernel's order; packed once a version.
 
     What is replayed packs for itself: the weight may have another value by then. So does what is
-    computed while somebody may write into the weight unnoticed.
+    computed while somebody may write into the weight unnoticed. "winograd_inline" reads the weight
+    as it is.
     """
+    if algorithm == "winograd_inline":
+        return array.reshape(-1)
     key = ("conv2d", array.shape, attributes, backward, algorithm, _core.isa())
     counter = weight.version_counter
     version = counter[0] + counter[2]  # grows with either

@@ -6,7 +6,7 @@
 
 size_t cnf_conv2d_forward_scratch(const cnf_conv2d *d)
 {
-    if (d->algorithm == CNF_CONV2D_WINOGRAD)
+    if (cnf_is_winograd(d))
         return cnf_winograd_scratch(d, 0);
     cnf_grid g = cnf_grid_forward(d);
     return cnf_grid_scratch(&g);
@@ -16,7 +16,7 @@ cnf_status cnf_conv2d_forward(float *y, double *sums, const float *x, const floa
                               const float *bias, const float *residual, const cnf_conv2d *d,
                               void *scratch)
 {
-    if (d->algorithm == CNF_CONV2D_WINOGRAD) {
+    if (cnf_is_winograd(d)) {
         cnf_winograd_run(y, sums, x, packed, bias, residual, d, 0, scratch);
         return CNF_OK;
     }
@@ -34,7 +34,7 @@ cnf_status cnf_conv2d_forward(float *y, double *sums, const float *x, const floa
 cnf_status cnf_conv2d_pack_forward(float *packed, const float *w, const cnf_conv2d *d, void *scratch)
 {
     (void)scratch;
-    if (d->algorithm == CNF_CONV2D_WINOGRAD) {
+    if (cnf_is_winograd(d)) {
         cnf_winograd_pack(packed, w, d, 0);
         return CNF_OK;
     }

@@ -82,7 +82,7 @@ static cnf_grid phase_grid(const cnf_conv2d *d, int64_t ph, int64_t pw, cnf_weig
 
 size_t cnf_conv2d_packed_size(const cnf_conv2d *d, int backward)
 {
-    if (d->algorithm == CNF_CONV2D_WINOGRAD)
+    if (cnf_is_winograd(d))
         return cnf_winograd_packed_size(d, backward);
     if (!backward) {
         cnf_grid g = cnf_grid_forward(d);
@@ -100,7 +100,7 @@ size_t cnf_conv2d_packed_size(const cnf_conv2d *d, int backward)
 cnf_status cnf_conv2d_pack_backward(float *packed, const float *w, const cnf_conv2d *d, void *scratch)
 {
     (void)scratch;
-    if (d->algorithm == CNF_CONV2D_WINOGRAD) {
+    if (cnf_is_winograd(d)) {
         cnf_winograd_pack(packed, w, d, 1);
         return CNF_OK;
     }
@@ -121,7 +121,7 @@ cnf_status cnf_conv2d_pack_backward(float *packed, const float *w, const cnf_con
 
 size_t cnf_conv2d_backward_input_scratch(const cnf_conv2d *d)
 {
-    if (d->algorithm == CNF_CONV2D_WINOGRAD)
+    if (cnf_is_winograd(d))
         return cnf_winograd_scratch(d, 1);
     size_t most = 0;
     for (int64_t phase = 0; phase < d->stride_h * d->stride_w; phase++) {
@@ -136,7 +136,7 @@ size_t cnf_conv2d_backward_input_scratch(const cnf_conv2d *d)
 cnf_status cnf_conv2d_backward_input(float *dx, const float *dy, const float *packed,
                                      const float *bias, const cnf_conv2d *d, void *scratch)
 {
-    if (d->algorithm == CNF_CONV2D_WINOGRAD) {
+    if (cnf_is_winograd(d)) {
         cnf_winograd_run(dx, NULL, dy, packed, bias, NULL, d, 1, scratch);
         return CNF_OK;
     }

@@ -141,7 +141,7 @@ static void plan(weight_job *job, const cnf_conv2d *d, char *scratch)
 
 size_t cnf_conv2d_backward_weight_scratch(const cnf_conv2d *d)
 {
-    if (d->algorithm == CNF_CONV2D_WINOGRAD)
+    if (cnf_is_winograd(d))
         return cnf_winograd_backward_weight_scratch(d);
     weight_job job;
     plan(&job, d, NULL);
@@ -407,7 +407,7 @@ static void finish_task(const void *context, int64_t index, int thread)
 cnf_status cnf_conv2d_backward_weight(float *dw, const float *x, const float *dy,
                                       const cnf_conv2d *d, void *scratch)
 {
-    if (d->algorithm == CNF_CONV2D_WINOGRAD) {
+    if (cnf_is_winograd(d)) {
         cnf_winograd_backward_weight(dw, x, dy, d, scratch);
         return CNF_OK;
     }

@@ -4,6 +4,7 @@
  * transforms by the vector, and the bytes that stream beside them. The constants were fitted to
  * ResNet's and VGG's layers at batch 1 to 64 with AVX-512 and AVX2 (docs/decisions.md). The number of
  * threads must not enter: the choice decides the bits of the result. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,11 +26,15 @@ static const double direct_share[] = {0.90, 0.88, 0.80};
 #define SHARING_TILES 84
 /* Cycles to find one tile and start its transforms. */
 #define TILE_CYCLES 200.0
+/* Bytes a cycle of a core that packing a weight reads and writes. */
+#define PACKING_BYTES 8.0
+/* Cycles to transform a weight inline, of one input and one output channel. */
+#define WEIGHT_CYCLES 19.0
 
 int cnf_conv2d_accepts(const cnf_conv2d *d)
 {
     return d->algorithm == CNF_CONV2D_DIRECT ||
-           (d->algorithm == CNF_CONV2D_WINOGRAD && cnf_winograd_fits(d));
+           (cnf_is_winograd(d) && cnf_winograd_fits(d));
 }
 
 static double vectors(int64_t channels)
@@ -52,7 +57,7 @@ static double packing_cycles(int points, double weights, int direction)
 {
     if (direction != CNF_CONV2D_BACKWARD_INPUT)
         return 0.0;
-    return 4.0 * weights * (9.0 + 2.0 * points) / MEMORY_BYTES;
+    return 4.0 * weights * (9.0 + 2.0 * points) / PACKING_BYTES;
 }
 
 static double direct_cycles(const cnf_conv2d *d, int direction)
@@ -65,19 +70,26 @@ static double direct_cycles(const cnf_conv2d *d, int direction)
            stream_cycles(4.0 * 9.0 * ci * co) + packing_cycles(9, ci * co, direction);
 }
 
-/* Forward and input gradient: the weights pass once for every SHARING_TILES tiles. */
-static double winograd_cycles(const cnf_conv2d *d, int direction)
+/* Forward and input gradient. Packed weights pass once for every SHARING_TILES tiles; inline, they
+ * are transformed once for every block of tiles. */
+static double winograd_cycles(const cnf_conv2d *d, int direction, int inlined)
 {
     const int backward = direction == CNF_CONV2D_BACKWARD_INPUT;
     const double tiles = (double)(backward ? cnf_tiling_of(d->n, d->h, d->w).count
                                            : cnf_tiling_of(d->n, d->oh, d->ow).count);
     const double channels = (double)(backward ? d->co : d->ci);
     const double columns = vectors(backward ? d->ci : d->co) * (double)cnf_kernel->lanes;
-    double products = CNF_WINOGRAD_POINTS * tiles * channels * columns;
+    /* A micro-tile of fewer than half of its rows waits for the weights. */
+    const double rows = fmax(tiles, (double)(cnf_kernel->tile_rows / 2 + 1));
+    double products = CNF_WINOGRAD_POINTS * rows * channels * columns;
+    double cycles = products / (WINOGRAD_SHARE * products_per_cycle()) +
+                    tiles * (TILE_CYCLES + (vectors(d->ci) + vectors(d->co)) * TRANSFORM_CYCLES);
+    if (inlined)
+        return cycles + ceil(tiles / CNF_WINOGRAD_INLINE_TILES) *
+                            (channels * columns * WEIGHT_CYCLES +
+                             stream_cycles(4.0 * 9.0 * channels * columns));
     double passes = tiles > SHARING_TILES ? tiles / SHARING_TILES : 1.0;
-    return products / (WINOGRAD_SHARE * products_per_cycle()) +
-           tiles * (TILE_CYCLES + (vectors(d->ci) + vectors(d->co)) * TRANSFORM_CYCLES) +
-           passes * stream_cycles(4.0 * CNF_WINOGRAD_POINTS * channels * columns) +
+    return cycles + passes * stream_cycles(4.0 * CNF_WINOGRAD_POINTS * channels * columns) +
            packing_cycles(CNF_WINOGRAD_POINTS, channels * columns, direction);
 }
 
@@ -102,7 +114,15 @@ int64_t cnf_conv2d_choose(const cnf_conv2d *d, int direction)
         return CNF_CONV2D_DIRECT;
     if (forced && strcmp(forced, "winograd") == 0)
         return CNF_CONV2D_WINOGRAD;
-    double winograd = direction == CNF_CONV2D_BACKWARD_WEIGHT ? winograd_weight_cycles(d)
-                                                              : winograd_cycles(d, direction);
-    return winograd < direct_cycles(d, direction) ? CNF_CONV2D_WINOGRAD : CNF_CONV2D_DIRECT;
+    if (forced && strcmp(forced, "winograd_inline") == 0)
+        return CNF_CONV2D_WINOGRAD_INLINE;
+    double direct = direct_cycles(d, direction);
+    if (direction == CNF_CONV2D_BACKWARD_WEIGHT)
+        return winograd_weight_cycles(d) < direct ? CNF_CONV2D_WINOGRAD : CNF_CONV2D_DIRECT;
+    double winograd = winograd_cycles(d, direction, 0);
+    /* Forward, a weight may stay packed from call to call. */
+    if (direction == CNF_CONV2D_BACKWARD_INPUT && winograd_cycles(d, direction, 1) < winograd)
+        return winograd_cycles(d, direction, 1) < direct ? CNF_CONV2D_WINOGRAD_INLINE
+                                                         : CNF_CONV2D_DIRECT;
+    return winograd < direct ? CNF_CONV2D_WINOGRAD : CNF_CONV2D_DIRECT;
 }

@@ -24,10 +24,27 @@
 #define FETCHED_WEIGHTS (4.0 * 1024 * 1024)
 #define FETCHING_TILES 84
 
+/* Channels transformed together: the points lie so far apart that they share the sets of L1. As
+ * many are fetched ahead. */
+#define WRITTEN_CHANNELS 4
+/* Channels whose weights an inline product transforms at a time: 296 KiB of L2 with AVX-512. */
+#define INLINE_CHANNELS 64
+/* Transforming a tile's input takes as long as multiplying it with 0.3 panels. */
+#define INPUT_PANELS 0.3
+
+/* A weight OIHW as one direction reads it. */
+typedef struct {
+    const float *w;
+    int64_t channels, columns, channel, column; /* sizes, then strides in w */
+    int64_t first_tap, tap;                     /* rotated by 180 degrees: 8 and -1 */
+} weight_view;
+
 /* One direction of a convolution: the target's pixels from the source's. */
 typedef struct {
     float *target;
     const float *source, *packed, *bias;
+    int inlined; /* what stands for the packed weight is the weight */
+    weight_view weight;
     int64_t n, source_h, source_w, source_pitch, target_h, target_w, target_pitch;
     int64_t channels, columns, pad_top, pad_left;
     cnf_tiling tiling;
@@ -36,6 +53,7 @@ typedef struct {
     int64_t panels, panels_per_block;
     int fetching;                           /* each product fetches the weights of the next */
     int64_t v_pitch, v_stride, m_stride;    /* floats from a tile of V to the next; from a point */
+    int64_t u_stride;                       /* from a point of an inline weight to the next */
     float *scratch;
     size_t thread_floats;
     size_t sums_bytes; /* of the partial sums, which stand before the threads' scratch */
@@ -48,6 +66,36 @@ int cnf_winograd_fits(const cnf_conv2d *d)
 {
     return d->kh == 3 && d->kw == 3 && d->stride_h == 1 && d->stride_w == 1 && d->dilation_h == 1 &&
            d->dilation_w == 1 && d->groups == 1 && d->pad_top <= 2 && d->pad_left <= 2;
+}
+
+static weight_view view_of(const float *w, const cnf_conv2d *d, int backward)
+{
+    return (weight_view){
+        .w = w,
+        .channels = backward ? d->co : d->ci,
+        .columns = backward ? d->ci : d->co,
+        .channel = backward ? d->ci * 9 : 9,
+        .column = backward ? 9 : d->ci * 9,
+        .first_tap = backward ? 8 : 0,
+        .tap = backward ? -1 : 1,
+    };
+}
+
+/* Few blocks: cut the columns too, so that the threads end together, at the price of transforming
+ * the input again. Counted in panels that a block of tiles is multiplied with. */
+static void cut_columns(winograd_job *job)
+{
+    double best = 0;
+    for (int64_t each = job->panels; each >= 1; each--) {
+        const int64_t column_blocks = cnf_ceil_div(job->panels, each);
+        const int64_t turns = cnf_ceil_div(job->blocks * column_blocks, cnf_threads());
+        const double makespan = (double)turns * ((double)each + INPUT_PANELS);
+        if (best == 0 || makespan < best) {
+            best = makespan;
+            job->panels_per_block = each;
+            job->column_blocks = column_blocks;
+        }
+    }
 }
 
 static void plan(winograd_job *job, const cnf_conv2d *d, int backward)
@@ -64,6 +112,7 @@ static void plan(winograd_job *job, const cnf_conv2d *d, int backward)
         .columns = backward ? d->ci : d->co,
         .pad_top = backward ? 2 - d->pad_top : d->pad_top,
         .pad_left = backward ? 2 - d->pad_left : d->pad_left,
+        .inlined = d->algorithm == CNF_CONV2D_WINOGRAD_INLINE,
     };
     const int64_t micro = cnf_kernel->tile_rows;
     job->tiling = cnf_tiling_of(job->n, job->target_h, job->target_w);
@@ -74,20 +123,20 @@ static void plan(winograd_job *job, const cnf_conv2d *d, int backward)
     int64_t least = weights > LARGE_WEIGHTS ? SHARING_TILES / micro : 1;
     if (weights > FETCHED_WEIGHTS && job->tiling.count <= 2 * micro)
         least = 2; /* rather than stream the weights twice */
+    if (job->inlined)
+        least = CNF_WINOGRAD_INLINE_TILES / micro;
     int64_t block = V_FLOATS / (POINTS * job->v_pitch) / micro;
     block = micro * cnf_max(least, cnf_min(block, BLOCK_MICRO_TILES));
     /* Equal blocks: 16 tiles are 8 and 8, not 14 and 2. */
     job->block = cnf_max(1, cnf_ceil_div(job->tiling.count, cnf_max(1, cnf_ceil_div(job->tiling.count, block))));
-    job->fetching = weights > LARGE_WEIGHTS ||
-                    (weights > FETCHED_WEIGHTS && job->tiling.count <= FETCHING_TILES);
+    job->fetching = !job->inlined && (weights > LARGE_WEIGHTS || (weights > FETCHED_WEIGHTS &&
+                                                                   job->tiling.count <= FETCHING_TILES));
     job->blocks = cnf_ceil_div(job->tiling.count, job->block);
-    /* Few blocks: cut the columns too, at the price of transforming the input again. */
-    int64_t column_blocks = cnf_ceil_div(3 * cnf_threads(), cnf_max(1, job->blocks));
-    job->panels_per_block = cnf_ceil_div(job->panels, cnf_max(1, cnf_min(column_blocks, job->panels)));
-    job->column_blocks = cnf_ceil_div(job->panels, cnf_max(1, job->panels_per_block));
+    cut_columns(job);
     job->v_stride = job->block * job->v_pitch + 16;
     job->m_stride = job->block * cnf_kernel->panel + 16;
-    job->thread_floats = (size_t)(POINTS * (job->v_stride + job->m_stride));
+    job->u_stride = job->inlined ? INLINE_CHANNELS * cnf_kernel->panel + 16 : 0;
+    job->thread_floats = (size_t)(POINTS * (job->v_stride + job->m_stride + job->u_stride));
     if (!backward && d->epilogue.sums)
         job->sums_bytes = cnf_sums_bytes(job->blocks, job->columns);
 }
@@ -113,19 +162,55 @@ static void transform_input(const winograd_job *job, int64_t first, int64_t coun
     }
 }
 
+/* M (+)= V U of `channels` channels from `channel` on; U[36] `u_stride` floats apart. */
 static void multiply(const winograd_job *job, int64_t count, int64_t columns, const float *v,
-                     const float *u, float *m)
+                     int64_t channel, int64_t channels, const float *u, int64_t u_stride, float *m)
 {
     const int64_t panel = cnf_kernel->panel;
-    for (int64_t point = 0; point < POINTS; point++, u += job->channels * panel) {
-        for (int64_t c = 0; c == 0 || c < job->channels; c += CNF_DEPTH_BLOCK) {
-            const cnf_segment segment = {c, cnf_min(CNF_DEPTH_BLOCK, job->channels - c)};
+    for (int64_t point = 0; point < POINTS; point++, u += u_stride) {
+        for (int64_t c = 0; c == 0 || c < channels; c += CNF_DEPTH_BLOCK) {
+            const cnf_segment segment = {channel + c, cnf_min(CNF_DEPTH_BLOCK, channels - c)};
             const int64_t floats = job->fetching ? segment.length * panel : 0;
             const cnf_ahead ahead = {(const char *)(u + (c + segment.length) * panel), 4 * floats};
             cnf_kernel->gemm_strip(m + point * job->m_stride, panel, count, columns,
                                    v + point * job->v_stride, job->v_pitch, 1, &segment, 1,
-                                   u + c * panel, NULL, c > 0, ahead);
+                                   u + c * panel, NULL, channel + c > 0, ahead);
         }
+    }
+}
+
+/* u[36][channels][panel], `u_stride` floats apart, of one panel's columns. */
+static void transform_weight(const weight_view *view, int64_t p, int64_t channel, int64_t channels,
+                             float *u, int64_t u_stride)
+{
+    const int64_t panel = cnf_kernel->panel;
+    const int64_t columns = cnf_min(panel, view->columns - p * panel);
+    float g[9 * CNF_MAX_PANEL] = {0};
+    for (int64_t c = 0; c < channels; c++) {
+        const float *w = view->w + (channel + c) * view->channel + p * panel * view->column;
+        /* In an input gradient a channel's kernels lie together, but the next channel's far. */
+        for (int64_t i = 0; view->column == 9 && i < 9 * columns; i += CNF_CACHE_LINE / 4)
+            __builtin_prefetch(w + WRITTEN_CHANNELS * view->channel + i);
+        cnf_kernel->transpose(g + view->first_tap * panel, view->tap * panel, w, view->column,
+                              columns, 9);
+        cnf_kernel->winograd_weight(u + c * panel, u_stride, g);
+    }
+}
+
+/* One panel: its products, with the weights as they were packed or transformed on the way. */
+static void multiply_panel(const winograd_job *job, int64_t p, int64_t count, const float *v, float *u,
+                           float *m)
+{
+    const int64_t panel = cnf_kernel->panel, columns = cnf_min(panel, job->columns - p * panel);
+    if (!job->inlined) {
+        multiply(job, count, columns, v, 0, job->channels,
+                 job->packed + p * POINTS * job->channels * panel, job->channels * panel, m);
+        return;
+    }
+    for (int64_t c = 0; c == 0 || c < job->channels; c += INLINE_CHANNELS) {
+        const int64_t channels = cnf_min(INLINE_CHANNELS, job->channels - c);
+        transform_weight(&job->weight, p, c, channels, u, job->u_stride);
+        multiply(job, count, columns, v, c, channels, u, job->u_stride, m);
     }
 }
 
@@ -175,12 +260,11 @@ static void winograd_task(const void *context, int64_t index, int thread)
     const int64_t first_panel = index % job->column_blocks * job->panels_per_block;
     const int64_t end_panel = cnf_min(job->panels, first_panel + job->panels_per_block);
     float *v = job->scratch + (size_t)thread * job->thread_floats;
-    float *m = v + POINTS * job->v_stride;
+    float *m = v + POINTS * job->v_stride, *u = m + POINTS * job->m_stride;
     transform_input(job, first, count, v);
     for (int64_t p = first_panel; p < end_panel; p++) {
-        const int64_t columns = cnf_min(panel, job->columns - p * panel);
-        multiply(job, count, columns, v, job->packed + p * POINTS * job->channels * panel, m);
-        finish_panel(job, block, count, m, p * panel, columns);
+        multiply_panel(job, p, count, v, u, m);
+        finish_panel(job, block, count, m, p * panel, cnf_min(panel, job->columns - p * panel));
     }
     if (job->finish && job->finish->streams)
         cnf_stream_end();
@@ -195,6 +279,7 @@ void cnf_winograd_run(float *target, double *sums, const float *source, const fl
     job.target = target;
     job.source = source;
     job.packed = packed;
+    job.weight = view_of(packed, d, backward);
     job.bias = bias;
     job.scratch = (float *)((char *)scratch + job.sums_bytes);
     cnf_finish finish = cnf_finish_make(&d->epilogue);
@@ -214,17 +299,13 @@ void cnf_winograd_run(float *target, double *sums, const float *source, const fl
         cnf_sums_join(sums, job.partial, job.blocks, job.columns);
 }
 
-/* ---- weights ----------------------------------------------------------------------------- */
+/* ---- packed weights ---------------------------------------------------------------------- */
 
-/* Channels written together: the points lie so far apart that they share the sets of L1. */
-#define WRITTEN_CHANNELS 4
 #define PACK_CHANNELS 32 /* channels of a task, so that few panels still give every thread work */
 
 typedef struct {
     float *packed; /* [panels][36][channels][panel] */
-    const float *w;
-    int64_t channels, columns, channel, column; /* sizes, then strides in w */
-    int64_t first_tap, tap;                     /* rotated by 180 degrees: 8 and -1 */
+    weight_view weight;
     int64_t channel_blocks;
 } pack_job;
 
@@ -232,50 +313,37 @@ static void pack_task(const void *context, int64_t index, int thread)
 {
     (void)thread;
     const pack_job *job = context;
-    const int64_t panel = cnf_kernel->panel;
+    const int64_t panel = cnf_kernel->panel, channels = job->weight.channels;
     const int64_t p = index / job->channel_blocks;
     const int64_t first = index % job->channel_blocks * PACK_CHANNELS;
-    const int64_t end = cnf_min(job->channels, first + PACK_CHANNELS);
-    const int64_t columns = cnf_min(panel, job->columns - p * panel);
-    float g[9 * CNF_MAX_PANEL] = {0}, u[POINTS * WRITTEN_CHANNELS * CNF_MAX_PANEL];
-    for (int64_t c0 = first; c0 < end; c0 += WRITTEN_CHANNELS) {
-        const int64_t channels = cnf_min(WRITTEN_CHANNELS, end - c0);
-        for (int64_t c = 0; c < channels; c++) {
-            const float *w = job->w + (c0 + c) * job->channel + p * panel * job->column;
-            /* In an input gradient a channel's kernels lie together, but the next channel's far. */
-            for (int64_t i = 0; job->column == 9 && i < 9 * columns; i += CNF_CACHE_LINE / 4)
-                __builtin_prefetch(w + WRITTEN_CHANNELS * job->channel + i);
-            cnf_kernel->transpose(g + job->first_tap * panel, job->tap * panel, w, job->column,
-                                  columns, 9);
-            cnf_kernel->winograd_weight(u + c * panel, channels * panel, g);
-        }
-        float *to = job->packed + (p * POINTS * job->channels + c0) * panel;
+    const int64_t end = cnf_min(channels, first + PACK_CHANNELS);
+    float u[POINTS * WRITTEN_CHANNELS * CNF_MAX_PANEL];
+    for (int64_t c = first; c < end; c += WRITTEN_CHANNELS) {
+        const int64_t written = cnf_min(WRITTEN_CHANNELS, end - c) * panel;
+        transform_weight(&job->weight, p, c, written / panel, u, written);
+        float *to = job->packed + (p * POINTS * channels + c) * panel;
         for (int64_t point = 0; point < POINTS; point++)
-            memcpy(to + point * job->channels * panel, u + point * channels * panel,
-                   sizeof(float) * (size_t)(channels * panel));
+            memcpy(to + point * channels * panel, u + point * written, sizeof(float) * (size_t)written);
     }
 }
 
 size_t cnf_winograd_packed_size(const cnf_conv2d *d, int backward)
 {
     int64_t columns = backward ? d->ci : d->co, channels = backward ? d->co : d->ci;
+    if (d->algorithm == CNF_CONV2D_WINOGRAD_INLINE)
+        return (size_t)(columns * channels * 9);
     return (size_t)(cnf_round_up(columns, cnf_kernel->panel) * POINTS * channels);
 }
 
 void cnf_winograd_pack(float *packed, const float *w, const cnf_conv2d *d, int backward)
 {
-    const pack_job job = {
-        .packed = packed,
-        .w = w,
-        .channels = backward ? d->co : d->ci,
-        .columns = backward ? d->ci : d->co,
-        .channel = backward ? d->ci * 9 : 9,
-        .column = backward ? 9 : d->ci * 9,
-        .first_tap = backward ? 8 : 0,
-        .tap = backward ? -1 : 1,
-        .channel_blocks = cnf_ceil_div(backward ? d->co : d->ci, PACK_CHANNELS),
-    };
+    if (d->algorithm == CNF_CONV2D_WINOGRAD_INLINE) {
+        memcpy(packed, w, sizeof(float) * cnf_winograd_packed_size(d, backward));
+        return;
+    }
+    pack_job job = {.packed = packed, .weight = view_of(w, d, backward)};
+    job.channel_blocks = cnf_ceil_div(job.weight.channels, PACK_CHANNELS);
     double bytes = 5.0 * 4.0 * (double)cnf_winograd_packed_size(d, backward) / 4;
-    cnf_parallel(cnf_ceil_div(job.columns, cnf_kernel->panel) * job.channel_blocks,
+    cnf_parallel(cnf_ceil_div(job.weight.columns, cnf_kernel->panel) * job.channel_blocks,
                  bytes * CNF_NS_PER_BYTE, pack_task, &job);
 }
