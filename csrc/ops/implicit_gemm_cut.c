@@ -16,6 +16,11 @@
 #define BLOCK_FLOATS (32 * 1024)
 #define TASK_PIXELS 336
 #define TASK_COLUMNS 256
+/* Pixels of a task whose depth is one pass and whose taps overlap: its target is not read again and
+ * need not stay in L2, and fewer rows of source are copied twice. First layers at 224 x 224 gain 9 to
+ * 13 %; with at least 8 instead of 16 tasks nothing more. */
+#define ONE_PASS_PIXELS 1792
+#define ONE_PASS_TASKS 16
 /* With so many tasks a thread one of them more or less hardly shows. */
 #define MANY_TASKS 16
 /* Cycles of makespan(), and the gain that is worth another cut. */
@@ -150,11 +155,19 @@ static double makespan(const cnf_grid *g, const cnf_blocking *b)
     return (double)cnf_ceil_div(cnf_grid_tasks(g, b), cnf_threads()) * task;
 }
 
+static int64_t task_pixels(const cnf_grid *g)
+{
+    const int64_t taps = g->h.taps * g->w.taps, pixels = g->n * g->h.outputs * g->w.outputs;
+    if (taps == 1 || taps * g->channels > CNF_DEPTH_BLOCK)
+        return TASK_PIXELS;
+    return cnf_max(TASK_PIXELS, cnf_min(ONE_PASS_PIXELS, pixels / ONE_PASS_TASKS));
+}
+
 /* Where there are few tasks, cut them so that the threads end together. The columns are cut freely,
  * and the pixels too unless sums are taken a block of them: the cut must not show in those. */
 void cnf_block_grid(const cnf_grid *g, cnf_blocking *b)
 {
-    cnf_block_pixels(g, b, TASK_PIXELS, 0);
+    cnf_block_pixels(g, b, task_pixels(g), 0);
     const int64_t column_parts = cnf_max(1, cnf_ceil_div(g->columns, TASK_COLUMNS));
     cut_columns(g, b, column_parts);
     const int64_t tasks = cnf_grid_tasks(g, b);
