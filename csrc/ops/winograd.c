@@ -127,8 +127,12 @@ static void plan(winograd_job *job, const cnf_conv2d *d, int backward)
         least = CNF_WINOGRAD_INLINE_TILES / micro;
     int64_t block = V_FLOATS / (POINTS * job->v_pitch) / micro;
     block = micro * cnf_max(least, cnf_min(block, BLOCK_MICRO_TILES));
-    /* Equal blocks: 16 tiles are 8 and 8, not 14 and 2. */
-    job->block = cnf_max(1, cnf_ceil_div(job->tiling.count, cnf_max(1, cnf_ceil_div(job->tiling.count, block))));
+    /* Equal blocks: 16 tiles are 8 and 8, not 14 and 2; and as many for every thread, unless a
+     * block's sums would show it. */
+    int64_t blocks = cnf_max(1, cnf_ceil_div(job->tiling.count, block));
+    if (blocks > 1 && (backward || !d->epilogue.sums))
+        blocks = cnf_round_up(blocks, cnf_threads());
+    job->block = cnf_max(1, cnf_ceil_div(job->tiling.count, blocks));
     job->fetching = !job->inlined && (weights > LARGE_WEIGHTS || (weights > FETCHED_WEIGHTS &&
                                                                    job->tiling.count <= FETCHING_TILES));
     job->blocks = cnf_ceil_div(job->tiling.count, job->block);
