@@ -164,6 +164,25 @@ def conv2d_forward(
     beta: float = 0,
     sums: np.ndarray | None = None,
 ) -> None: ...
+def conv2d_scaled_forward(
+    y: np.ndarray | None,
+    x: np.ndarray | None,
+    scale: np.ndarray | None,
+    shift: np.ndarray | None,
+    low: float,
+    high: float,
+    packed: np.ndarray,
+    bias: np.ndarray | None,
+    weight: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+    residual: np.ndarray | None = None,
+    activation: str = "identity",
+    alpha: float = 0,
+    beta: float = 0,
+) -> None: ...
 def conv2d_backward_input(
     dx: np.ndarray | None,
     dy: np.ndarray | None,

@@ -238,6 +238,14 @@ typedef struct {
     cnf_epilogue epilogue; /* of the forward pass; the gradients do not read it */
 } cnf_conv2d;
 
+/* The same of an image that is changed on its way in: x becomes x * scale + shift, a number a channel,
+ * within [low, high]; padding stays zero. Direct. Its sums are not taken. */
+typedef struct {
+    cnf_conv2d conv;
+    int64_t scale_image; /* floats from an image's factors to the next's; 0: all have the same */
+    float low, high;
+} cnf_conv2d_scaled;
+
 typedef enum {
     CNF_CONV2D_DIRECT,   /* implicit matrix product; any convolution */
     CNF_CONV2D_WINOGRAD, /* F(4x4, 3x3): 3x3, stride 1, dilation 1, one group, padding up to 2 */

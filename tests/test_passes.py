@@ -20,12 +20,14 @@ from cnnfast.compiler.passes.convolutions import (
 )
 from cnnfast.compiler.passes.factors import fold_factors, fuse_affine
 from cnnfast.compiler.passes.linear import fold_flatten, fuse_linear
+from cnnfast.compiler.passes.prologues import fuse_scales
 from cnnfast.graph import Graph, Node
 from cnnfast.onnx.interpreter import run
 
 X = uniform(2, 4, 6, 7)
 WEIGHTS = {
-    "w": uniform(4, 4, 3, 3), "b": uniform(4), "deep": uniform(4, 1, 3, 3),
+    "w": uniform(4, 4, 3, 3), "point": uniform(4, 4, 1, 1), "tap": uniform(4, 1, 1, 1),
+    "b": uniform(4), "deep": uniform(4, 1, 3, 3),
     "turned": uniform(4, 2, 2, 2), "one": uniform(4) + 2.0, "two": uniform(4), "three": uniform(4),
     "four": uniform(4) + 2.0, "channels": uniform(4, 1, 1) + 2.0, "rows": uniform(6, 7),
     "m": uniform(5, 168), "n": uniform(168, 5), "v": uniform(5), "last": uniform(7, 3),
@@ -347,6 +349,31 @@ def test_fold_flatten_of_rows_that_are_parts_of_samples(text: str) -> None:
     wanted = "Reshape" if "odd" in text else "FlattenChannelsLast"
     check(lambda g: fold_flatten(fuse_linear(g)), graph(f"c=Conv(x,w) {text}", c=SAME),
           f"Conv {wanted} FusedLinear")
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("p=GlobalAveragePool(x) g=Sigmoid(p) k=Mul(x,g) y=Conv(k,point)",
+         "GlobalAveragePool Sigmoid ScaledConv"),
+        ("p=GlobalAveragePool(x) k=Mul(p,x) c=Conv(k,point,two) a=Add(c,x) y=Relu(a)",
+         "GlobalAveragePool ScaledConv"),
+        ("e=Relu(x) k=Mul(x,e) y=Conv(k,point)", "Relu ScaledConv"),  # not a number a channel
+        ("p=GlobalAveragePool(x) k=Mul(x,p) c=Conv(k,point) y=Add(c,p)",
+         "GlobalAveragePool ScaledConv"),
+        ("p=GlobalAveragePool(x) k=Mul(x,p) y=Conv(k,w)", "GlobalAveragePool Mul FusedConv"),
+        ("k=Mul(x,x) c=Conv(k,point) y=Add(c,k)", "Mul FusedConv"),
+        ("d=Conv(x,tap,two) r=Relu(d) y=Conv(r,point)", "ScaledConv"),
+        ("d=Conv(x,tap) e=Clip(d,0,6) y=Conv(e,point,two)", "ScaledConv"),
+        ("d=Conv(x,tap) y=Conv(d,point,two)", "ScaledConv"),
+        ("d=Conv(x,tap) r=Tanh(d) y=Conv(r,point)", "FusedConv FusedConv"),
+        ("d=Conv(x,tap) a=Add(d,x) y=Conv(a,point)", "FusedConv FusedConv"),
+        ("t=Conv(x,tap) y=Conv(t,point)", "FusedConv FusedConv"),  # with a stride
+    ],
+)
+def test_fuse_scales(text: str, wanted: str) -> None:
+    given = {"d": {"group": 4}, "t": {"group": 4, "strides": [2, 2]}}
+    check(lambda g: fuse_scales(fuse_convolutions(g)), graph(text, **given), wanted)
 
 
 @pytest.mark.parametrize("flat", ["f=Flatten(p)", "f=Reshape(p,pair)"])

@@ -12,6 +12,11 @@ cdef extern from "cnnfast.h" nogil:
         int64_t kh, kw, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w, groups
         int64_t algorithm
         cnf_epilogue epilogue
+    enum: cnf_id_conv2d_scaled_forward
+    ctypedef struct cnf_conv2d_scaled:
+        cnf_conv2d conv
+        int64_t scale_image
+        float low, high
     int CNF_CONV2D_FORWARD, CNF_CONV2D_BACKWARD_INPUT, CNF_CONV2D_BACKWARD_WEIGHT
     int64_t cnf_conv2d_choose(const cnf_conv2d *d, int direction)
     int cnf_conv2d_accepts(const cnf_conv2d *d)
@@ -184,6 +189,34 @@ def conv2d_forward(cnp.ndarray y, cnp.ndarray x, cnp.ndarray packed not None, cn
         expect_dense(bias, cnp.NPY_FLOAT32, d.co, "bias")
     fill_epilogue(&d.epilogue, y, x, residual, activation, alpha, beta, sums, True)
     issue(cnf_id_conv2d_forward, (y, sums, x, packed, bias, residual), &d)
+
+
+def conv2d_scaled_forward(cnp.ndarray y, cnp.ndarray x, cnp.ndarray scale, cnp.ndarray shift,
+                          float low, float high, cnp.ndarray packed not None, cnp.ndarray bias,
+                          weight, stride, padding, dilation, int64_t groups,
+                          cnp.ndarray residual=None, str activation="identity", float alpha=0,
+                          float beta=0):
+    """`conv2d_forward`, direct, of x * scale + shift within [low, high]; padding stays zero.
+
+    `scale` is an image (n, c, 1, 1) or (1, c, 1, 1), shift dense (c,) or None.
+    """
+    cdef cnf_conv2d_scaled d
+    cdef Image image
+    fill_conv2d(&d.conv, weight, stride, padding, dilation, groups, "direct")
+    fill_conv2d_images(&d.conv, y, x, True, False)
+    as_image(scale, &image, "scale")
+    if image.n not in (1, d.conv.n) or image.c != d.conv.ci or image.h * image.w != 1:
+        raise ValueError(f"scale: expected shape (1 or {d.conv.n}, {d.conv.ci}, 1, 1), "
+                         f"got {describe(scale)}")
+    d.scale_image = 0 if image.n == 1 else image.pitch
+    d.low, d.high = low, high
+    if shift is not None:
+        expect_dense(shift, cnp.NPY_FLOAT32, d.conv.ci, "shift")
+    expect_dense(packed, cnp.NPY_FLOAT32, cnf_conv2d_packed_size(&d.conv, 0), "packed")
+    if bias is not None:
+        expect_dense(bias, cnp.NPY_FLOAT32, d.conv.co, "bias")
+    fill_epilogue(&d.conv.epilogue, y, x, residual, activation, alpha, beta, None, True)
+    issue(cnf_id_conv2d_scaled_forward, (y, x, scale, shift, packed, bias, residual), &d)
 
 
 def conv2d_backward_input(cnp.ndarray dx, cnp.ndarray dy, cnp.ndarray packed not None, cnp.ndarray bias,

@@ -209,6 +209,10 @@ cdef tuple work_of(const cnf_plan_call *call):
     cdef const cnf_gemm *gemm
     cdef double flops
     cdef int axis
+    if call.primitive == cnf_id_conv2d_scaled_forward:
+        conv = &(<const cnf_conv2d_scaled *>call.descriptor).conv
+        flops = 2.0 * conv.n * conv.oh * conv.ow * conv.co * conv.kh * conv.kw * conv.ci / conv.groups
+        return flops, CONV2D_ALGORITHMS[conv.algorithm]
     if call.primitive == cnf_id_conv2d_forward or call.primitive == cnf_id_conv2d_backward_input:
         conv = <const cnf_conv2d *>call.descriptor
         flops = 2.0 * conv.n * conv.oh * conv.ow * conv.co * conv.kh * conv.kw * conv.ci / conv.groups

@@ -5,11 +5,14 @@ from __future__ import annotations
 import inspect
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
+import numpy as np
+
 from .. import functional as F
-from ..functional.convolution import fused_conv2d
+from ..functional.convolution import fused_conv2d, scaled_conv2d
 from ..functional.elementwise import apply_unary
 from ..onnx.operators.registry import operator
 from ..onnx.operators.values import Value
@@ -17,7 +20,9 @@ from ..onnx.operators.windows import output_size, sides
 from ..tensor import Tensor
 from .vocabulary import FUNCTION_DOMAIN
 
-__all__ = ["Affine", "FlattenChannelsLast", "Function", "FusedConv", "FusedLinear"]
+__all__ = [
+    "Affine", "FlattenChannelsLast", "Function", "FusedConv", "FusedLinear", "ScaledConv",
+]
 
 
 @operator(FUNCTION_DOMAIN)
@@ -61,15 +66,43 @@ def FusedConv(
 ) -> Tensor:
     """The standard's Conv of images, then ``activation(y + residual)``."""
     padding = sides(x.shape[2:], w.shape[2:], strides, dilations, pads, auto_pad)
-    arguments = (x, w, b, strides, padding, dilations, group)
-    if residual is None:
-        return fused_conv2d(*arguments, activation=activation, alpha=alpha, beta=beta)
+    arguments = (w, b, strides, padding, dilations, group)
+    return _with_residual(
+        partial(fused_conv2d, x), x, arguments, residual, activation, alpha, beta)
+
+
+@operator(FUNCTION_DOMAIN)
+def ScaledConv(
+    x: Tensor, scale: Tensor, shift: Tensor | None, w: Tensor, b: Tensor | None = None,
+    residual: Tensor | None = None,
+    *, auto_pad: str = "NOTSET", dilations: Sequence[int] = (1, 1), group: int = 1,
+    kernel_shape: Sequence[int] | None = None, pads: Sequence[int] | None = None,
+    strides: Sequence[int] = (1, 1), activation: str = "identity", alpha: float = 0.0,
+    beta: float = 0.0, low: float = -math.inf, high: float = math.inf,
+) -> Tensor:
+    """FusedConv of ``clamp(x * scale + shift, low, high)``; shift is (C,), factors broadcast."""
+    if x.shape[2:] == (1, 1):
+        x, scale = scale, x
+    if scale.shape not in ((n, *x.shape[1:2], 1, 1) for n in (1, x.shape[0])):
+        x = F.clamp(F.mul(x, scale), low, high)  # a mask of pixels, say
+        scale = Tensor(np.ones((1, x.shape[1], 1, 1), np.float32))
+    padding = sides(x.shape[2:], w.shape[2:], strides, dilations, pads, auto_pad)
+    arguments = (w, b, strides, padding, dilations, group)
+    call = partial(scaled_conv2d, x, scale, shift, low=low, high=high)
+    return _with_residual(call, x, arguments, residual, activation, alpha, beta)
+
+
+def _with_residual(
+    call: Callable[..., Tensor], x: Tensor, arguments: tuple[Any, ...], residual: Tensor | None,
+    activation: str, alpha: float, beta: float,
+) -> Tensor:
+    """Return ``activation(call(*arguments) + residual)`` of a convolution of x."""
+    w, _, strides, padding, dilations, _ = arguments
     geometry = zip(x.shape[2:], w.shape[2:], strides, dilations, padding, strict=True)
     sizes = [output_size(size, k, s, d, side, False) for size, k, s, d, side in geometry]
-    if residual.shape == (x.shape[0], w.shape[0], *sizes):
-        return fused_conv2d(
-            *arguments, residual=residual, activation=activation, alpha=alpha, beta=beta)
-    y = F.add(fused_conv2d(*arguments), residual)  # a summand that is broadcast
+    if residual is None or residual.shape == (x.shape[0], w.shape[0], *sizes):
+        return call(*arguments, residual=residual, activation=activation, alpha=alpha, beta=beta)
+    y = F.add(call(*arguments), residual)  # a summand that is broadcast
     return apply_unary(activation, y, alpha, beta)
 
 

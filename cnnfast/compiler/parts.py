@@ -94,11 +94,16 @@ def _divisions(batch: int) -> list[int]:
 
 
 def _can_cut(graph: Graph, cut: int) -> bool:
-    """Whether one value, or nothing but the graph's outputs, leaves the first nodes."""
+    """Whether one value, or nothing but the graph's outputs, leaves the first nodes.
+
+    Not one that a Concat reads: it would have to be copied next to the others.
+    """
     if cut == len(graph.nodes):
         return True
     late = {name for node in graph.nodes[cut:] for name in node.reads()}
-    return late.isdisjoint(graph.inputs) and len(crossing_values(graph, cut)) == 1
+    crossing = crossing_values(graph, cut)
+    joined = {n for node in graph.nodes[cut:] if node.operator == "Concat" for n in node.inputs}
+    return len(crossing) == 1 and late.isdisjoint(graph.inputs) and joined.isdisjoint(crossing)
 
 
 def _keeps_apart(graph: Graph, node: Node, shapes: Mapping[str, Shape], batch: Shape) -> bool:
@@ -118,6 +123,8 @@ def _keeps_apart(graph: Graph, node: Node, shapes: Mapping[str, Shape], batch: S
             array.ndim < rank or array.shape[0] == 1 for array in constants)
     if node.operator == "FusedConv":  # with a residual or without
         return varying == [node.inputs[0], *node.inputs[3:]]
+    if node.operator == "ScaledConv":
+        return rank == 4 and not set(node.inputs[2:5]) & set(varying)
     if node.operator == "Reshape" and constants and constants[0].reshape(-1)[0] == batch[0]:
         return False  # other batches would not fit
     return node.operator in _PER_SAMPLE | _AXIS.keys() and varying == node.inputs[:1]

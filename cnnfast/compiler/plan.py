@@ -48,7 +48,7 @@ _NONE, _ARENA, _FIRST = 0, 1, 2  # cnnfast.h: CNF_BASE_*
 # Primitives whose output may lie over an input: the positions of those inputs.
 _IN_PLACE = {
     "unary_forward": (1,), "binary_forward": (1, 2), "ternary_forward": (1, 2, 3),
-    "conv2d_forward": (5,),  # the residual
+    "conv2d_forward": (5,), "conv2d_scaled_forward": (6,),  # the residual
 }
 
 Call = tuple[int, str, bytes, tuple[np.ndarray | None, ...], tuple[int, ...], int]
@@ -241,7 +241,7 @@ def _share(calls: list[Call], slots: dict[int, _Slot]) -> None:
             address = addresses[position]
             if _same_layout(x, y) and all(
                 other is None or k == position or slots.get(id(memory_of(other))) is not source
-                or (name != "conv2d_forward" and addresses[k] == address
+                or (not name.startswith("conv2d") and addresses[k] == address
                     and _same_layout(other, y))
                 for k, other in enumerate(arrays)
             ):

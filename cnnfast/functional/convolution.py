@@ -193,6 +193,68 @@ def fused_conv2d(
     return Tensor.wrap(y)
 
 
+def scaled_conv2d(
+    input: Tensor,
+    scale: Tensor,
+    shift: Tensor | None,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: Padding = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    *,
+    low: float = -np.inf,
+    high: float = np.inf,
+    residual: Tensor | None = None,
+    activation: str = "identity",
+    alpha: float = 0.0,
+    beta: float = 0.0,
+) -> Tensor:
+    """Compute `fused_conv2d` of ``clamp(input * scale + shift, low, high)`` as one primitive.
+
+    For compiled networks: it has no gradient, and the scaled image is never in memory.
+
+    Parameters
+    ----------
+    scale : Tensor
+        float32 (N, C, 1, 1) or (1, C, 1, 1).
+    shift : Tensor, optional
+        float32 (C,).
+    low, high : float
+        Bounds of what is convolved; zeros that pad it are not bounded.
+
+    Returns
+    -------
+    Tensor
+        (N, O, H', W').
+
+    Raises
+    ------
+    ValueError
+        Where the shapes do not fit.
+
+    Examples
+    --------
+    >>> import cnnfast
+    >>> from cnnfast.functional.convolution import scaled_conv2d
+    >>> x, w = cnnfast.Tensor([[[[1.0, 2.0, 4.0]]]]), cnnfast.Tensor([[[[1.0]]]])
+    >>> scaled_conv2d(x, cnnfast.Tensor([[[[2.0]]]]), cnnfast.Tensor([-3.0]), w, low=0.0).numpy()
+    array([[[[0., 1., 5.]]]], dtype=float32)
+    """
+    bias = None if bias is None else as_float(bias)
+    o = _operands(as_float(input), as_float(weight), bias, stride, padding, dilation, groups)
+    y = _core.empty_image(*o.shape)
+    added = None if residual is None else as_image(as_float(residual).array)
+    _core.conv2d_scaled_forward(
+        y, o.x, as_image(as_float(scale).array),
+        None if shift is None else as_dense(as_float(shift).array), low, high,
+        packed_weight(o.weight, o.w, o.attributes, False), o.b, o.w.shape, *o.attributes, added,
+        activation, alpha, beta,
+    )
+    return Tensor.wrap(y)
+
+
 def conv2d(
     input: Tensor,
     weight: Tensor,

@@ -31,7 +31,6 @@ static int maps_to_itself(const cnf_axis *a)
     return a->taps == 1 && a->step == 1 && a->first == 0 && a->outputs == a->size;
 }
 
-/* A 1x1 kernel sees one row of n * h * w pixels: a plain matrix product. */
 void cnf_grid_flatten(cnf_grid *g)
 {
     if (!maps_to_itself(&g->h) || !maps_to_itself(&g->w) ||
@@ -44,9 +43,9 @@ void cnf_grid_flatten(cnf_grid *g)
     g->w = (cnf_axis){pixels, 1, 0, 1, 1, pixels};
 }
 
-cnf_grid cnf_grid_forward(const cnf_conv2d *d)
+cnf_grid cnf_grid_of(const cnf_conv2d *d)
 {
-    cnf_grid g = {
+    return (cnf_grid){
         .h = {d->oh, d->stride_h, -d->pad_top, d->kh, d->dilation_h, d->h},
         .w = {d->ow, d->stride_w, -d->pad_left, d->kw, d->dilation_w, d->w},
         .n = d->n,
@@ -61,19 +60,33 @@ cnf_grid cnf_grid_forward(const cnf_conv2d *d)
         .residual_image = d->oh * d->ow * d->epilogue.residual_pitch,
         .residual_row = d->ow * d->epilogue.residual_pitch,
     };
+}
+
+cnf_grid cnf_grid_forward(const cnf_conv2d *d)
+{
+    cnf_grid g = cnf_grid_of(d);
     cnf_grid_flatten(&g);
     return g;
 }
 
-/* Copy pixels x0, x0 + skip, ... of one source row, `width` of them, zeros outside of the image. */
+/* Copy pixels x0, x0 + skip, ... of one source row, `width` of them, zeros outside of the image.
+ * `scale`, or NULL: the prologue's for these channels of this image. */
 static void copy_row(float *to, const float *row, int64_t x0, int64_t skip, int64_t width,
-                     const cnf_grid *g, int64_t channels, int64_t to_pitch)
+                     const cnf_grid *g, int64_t channels, int64_t to_pitch, const float *scale,
+                     const float *shift)
 {
     int64_t left = x0 < 0 ? cnf_min(width, cnf_ceil_div(-x0, skip)) : 0;
     int64_t right = x0 < g->w.size ? cnf_ceil_div(g->w.size - x0, skip) : 0;
     right = cnf_max(left, cnf_min(width, right));
     memset(to, 0, sizeof(float) * (size_t)(left * to_pitch));
     memset(to + right * to_pitch, 0, sizeof(float) * (size_t)((width - right) * to_pitch));
+    if (scale) {
+        cnf_kernel->scale_pixels(to + left * to_pitch, to_pitch,
+                                 row + (x0 + left * skip) * g->source_pitch, skip * g->source_pitch,
+                                 right - left, channels, scale, shift, g->prologue->low,
+                                 g->prologue->high);
+        return;
+    }
     if (g->source_pitch == channels && to_pitch == channels && skip == 1) {
         memcpy(to + left * channels, row + (x0 + left) * channels,
                sizeof(float) * (size_t)((right - left) * channels));
@@ -95,19 +108,25 @@ const float *cnf_source_block(const cnf_grid *g, const cnf_blocking *b, float *b
     int64_t y0 = g->h.first + row * g->h.step, x0 = g->w.first + col * g->w.step;
     int64_t height = cnf_ceil_div(cnf_axis_span(&g->h, rows), b->h_skip);
     int64_t width = cnf_ceil_div(cnf_axis_span(&g->w, cols), b->w_skip);
-    const float *source = g->source + group * g->channels + channel;
+    const cnf_prologue *prologue = g->prologue;
+    const int64_t first = group * g->channels + channel;
+    const float *source = g->source + first;
+    const float *shift = prologue && prologue->shift ? prologue->shift + first : NULL;
     int64_t source_row = g->w.size * g->source_pitch;
     if (!b->copied)
         return source + (image * g->h.size + y0) * source_row + x0 * g->source_pitch;
     for (int64_t i = 0; i < images; i++) {
         const float *from = source + (image + i) * g->h.size * source_row;
+        const float *scale =
+            prologue ? prologue->scale + (image + i) * prologue->scale_image + first : NULL;
         for (int64_t y = 0; y < height; y++) {
             float *to = block + i * b->image + y * b->row;
             const int64_t row_y = y0 + y * b->h_skip;
             if (row_y < 0 || row_y >= g->h.size)
                 memset(to, 0, sizeof(float) * (size_t)(width * b->pixel));
             else
-                copy_row(to, from + row_y * source_row, x0, b->w_skip, width, g, channels, b->pixel);
+                copy_row(to, from + row_y * source_row, x0, b->w_skip, width, g, channels, b->pixel,
+                         scale, shift);
         }
     }
     return block;

@@ -19,6 +19,13 @@ typedef struct {
     int64_t size;    /* source pixels along this axis */
 } cnf_axis;
 
+/* What source pixels become where they are copied: x * scale + shift within [low, high]. */
+typedef struct {
+    const float *scale, *shift; /* [channels of all groups]; shift may be NULL */
+    int64_t scale_image;        /* floats from an image's scale to the next's */
+    float low, high;
+} cnf_prologue;
+
 typedef struct {
     cnf_axis h, w;
     int64_t n, groups;
@@ -26,6 +33,7 @@ typedef struct {
     int64_t columns;  /* of the target, per group */
     const float *source; /* NHWC, `source_pitch` floats a pixel */
     int64_t source_pitch;
+    const cnf_prologue *prologue; /* or NULL */
     float *target; /* pixel (n, i, j) at target + n*image + i*row + j*pixel */
     int64_t target_image, target_row, target_pixel;
     const float *packed; /* [groups][panels][depth][panel] */
@@ -63,8 +71,10 @@ void cnf_block_grid(const cnf_grid *g, cnf_blocking *b);
 int64_t cnf_pixel_blocks(const cnf_blocking *b);
 int64_t cnf_grid_tasks(const cnf_grid *g, const cnf_blocking *b);
 
-cnf_grid cnf_grid_forward(const cnf_conv2d *d);
+cnf_grid cnf_grid_of(const cnf_conv2d *d);
+/* A 1x1 kernel sees one row of n * h * w pixels, a plain matrix product: changes the grid so. */
 void cnf_grid_flatten(cnf_grid *g);
+cnf_grid cnf_grid_forward(const cnf_conv2d *d); /* both */
 /* The source needed for one block, copied into `block` with zeros for padding, or in place. */
 const float *cnf_source_block(const cnf_grid *g, const cnf_blocking *b, float *block, int64_t group,
                               int64_t image, int64_t images, int64_t row, int64_t rows, int64_t col,

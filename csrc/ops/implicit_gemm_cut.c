@@ -69,11 +69,11 @@ static int64_t reached(const cnf_grid *g, int64_t rows, int64_t cols)
 }
 
 /* Cut the pixels so that a block's source fits BLOCK_FLOATS and its target `most_pixels`. The
- * source is copied where it needs padding or its pitch conflicts, and where `copy` says so. */
+ * source is copied where it needs padding, is scaled or its pitch conflicts, and where `copy` says so. */
 void cnf_block_pixels(const cnf_grid *g, cnf_blocking *b, int64_t most_pixels, int copy)
 {
     int64_t taps = g->h.taps * g->w.taps;
-    b->copied = copy || !in_bounds(&g->h) || !in_bounds(&g->w) ||
+    b->copied = copy || g->prologue || !in_bounds(&g->h) || !in_bounds(&g->w) ||
                 conflicts(g->w.step * g->source_pitch) || leaves_short_tiles(g);
     /* A copy leaves out what the stride skips. */
     b->h_skip = b->copied && g->h.taps == 1 ? g->h.step : 1;

@@ -31,6 +31,11 @@ cnf_status cnf_conv2d_forward(float *y, double *sums, const float *x, const floa
                               const float *bias, const float *residual, const cnf_conv2d *d,
                               void *scratch);
 size_t cnf_conv2d_forward_scratch(const cnf_conv2d *d);
+cnf_status cnf_conv2d_scaled_forward(float *y, const float *x, const float *scale,
+                                     const float *shift, const float *packed, const float *bias,
+                                     const float *residual, const cnf_conv2d_scaled *d,
+                                     void *scratch); /* shift may be NULL, too */
+size_t cnf_conv2d_scaled_forward_scratch(const cnf_conv2d_scaled *d);
 cnf_status cnf_conv2d_backward_input(float *dx, const float *dy, const float *packed,
                                      const float *bias, const cnf_conv2d *d, void *scratch);
 size_t cnf_conv2d_backward_input_scratch(const cnf_conv2d *d);

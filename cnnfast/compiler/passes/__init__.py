@@ -14,6 +14,7 @@ from .constants import drop_unused, fold_constants
 from .convolutions import fold_pads, fold_scales, fuse_convolutions, lower_batch_norms
 from .factors import fold_factors, fuse_affine
 from .linear import fold_flatten, fuse_linear
+from .prologues import fuse_scales
 
 __all__ = ["PASSES", "optimize"]
 
@@ -27,6 +28,7 @@ PASSES: list[Callable[[Graph], Graph]] = [
     fold_factors,
     fuse_linear,
     fuse_convolutions,
+    fuse_scales,
     fuse_affine,
     fold_flatten,
     drop_unused,
