@@ -101,6 +101,21 @@ print(small - before, count() - before)
     assert python(script) == "0 5"
 
 
+def test_all_tasks_run_where_openmp_gives_fewer_threads() -> None:
+    script = (
+        CONVOLUTION
+        + """
+cnnfast.set_num_threads(6)
+some = compute()
+cnnfast.set_num_threads(1)
+print(some == compute(), len(os.listdir("/proc/self/task")))
+"""
+    )
+    before = "import os, cnnfast; print(len(os.listdir('/proc/self/task')))"
+    threads = int(python(before, OMP_THREAD_LIMIT="2")) + 1
+    assert python(script, OMP_THREAD_LIMIT="2") == f"True {threads}"
+
+
 def test_calls_from_several_threads_do_not_disturb_each_other() -> None:
     cnnfast.set_num_threads(2)
     w = Tensor(uniform(33, 20, 3, 3))

@@ -163,19 +163,24 @@ int cnf_threads(void) { return call_threads ? call_threads : cnf_get_threads(); 
 
 #ifdef _OPENMP
 /* A thread's own share of the tasks: neighbours in index share a cache, so each thread starts on
- * a contiguous range and takes from the others' only when its own is done. */
+ * a contiguous range and takes from the others' only when its own is done. It leaves them their
+ * last task: they are about to finish the one before, and what a task wrote is dear to fetch from a
+ * core with another L3 (300 ns a line) when the next call gives it back to its owner. */
 typedef struct {
     _Alignas(CNF_CACHE_LINE) int64_t next;
     int64_t end;
 } task_range;
 
-static void run_ranges(task_range *ranges, int threads, int thread, cnf_task *task,
-                       const void *context)
+static void run_ranges(task_range *ranges, int count, cnf_task *task, const void *context)
 {
-    for (int i = 0; i < threads; i++) {
-        task_range *range = &ranges[(thread + i) % threads];
+    const int thread = omp_get_thread_num(), owners = omp_get_num_threads(); /* perhaps < count */
+    for (int i = 0; i < count; i++) {
+        const int owner = (thread + i) % count;
+        task_range *range = &ranges[owner];
+        const int64_t end = range->end - (i > 0 && owner < owners);
         int64_t index;
-        while ((index = __atomic_fetch_add(&range->next, 1, __ATOMIC_RELAXED)) < range->end)
+        while (__atomic_load_n(&range->next, __ATOMIC_RELAXED) < end
+               && (index = __atomic_fetch_add(&range->next, 1, __ATOMIC_RELAXED)) < range->end)
             task(context, index, thread);
     }
 }
@@ -192,7 +197,7 @@ void cnf_parallel(int64_t tasks, double work, cnf_task *task, const void *contex
 #pragma omp parallel num_threads(threads)
         {
             unsigned mode = cnf_denormals_flush();
-            run_ranges(ranges, threads, omp_get_thread_num(), task, context);
+            run_ranges(ranges, threads, task, context);
             cnf_denormals_restore(mode);
         }
         return;

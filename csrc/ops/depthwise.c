@@ -13,8 +13,9 @@
 
 #include <string.h>
 
-#define TASKS 16 /* at least, where there are rows enough: some for each of a few threads */
-#define ENOUGH_ROWS 64
+/* At least, where there are rows enough: some for each of a few threads. With 16, threads took more
+ * of each other's, and with it the rows of a network's next layer. */
+#define TASKS 8
 /* Channels for each row, from which on threads share out channels: they read the rows at their
  * border both, or else, of each pixel, what the processor fetches beyond theirs. */
 #define MANY_CHANNELS 16
@@ -25,8 +26,7 @@ typedef struct {
     const float *weight, *bias;
     const cnf_depthwise *d;
     cnf_depthwise_cut cut;
-    int64_t band, bands; /* rows of a task, tasks of an image and block */
-    int64_t parts;       /* bands of all images */
+    int64_t bands, parts; /* a task's rows are a band; of one image, of all */
     int by_block;        /* tasks of a block follow each other, not those of a band */
     int streams;         /* the result goes past the caches */
     char *filters;       /* of each thread: thread_filters */
@@ -58,10 +58,7 @@ static void pack_filter(float *out, const float *weight, const cnf_depthwise *d,
                         int64_t index)
 {
     const int64_t taps = d->kh * d->kw, count = cnf_min(block, d->c - index * block);
-    weight += index * block * taps;
-    for (int64_t c = 0; c < count; c++)
-        for (int64_t tap = 0; tap < taps; tap++)
-            out[tap * block + c] = weight[c * taps + tap];
+    cnf_kernel->transpose(out, block, weight + index * block * taps, taps, count, taps);
     for (int64_t tap = 0; tap < taps && count < block; tap++)
         memset(out + tap * block + count, 0, sizeof(float) * (size_t)(block - count));
 }
@@ -98,12 +95,13 @@ static void sweep_task(const void *context, int64_t task, int thread)
     const cnf_depthwise_cut *cut = &s->cut;
     const int64_t index = s->by_block ? task / s->parts : task % cut->blocks;
     const int64_t part = s->by_block ? task % s->parts : task / cut->blocks;
-    const int64_t n = part / s->bands, row = part % s->bands * s->band, c = index * cut->block;
+    const int64_t rows = cut->rows.positions, n = part / s->bands, band = part % s->bands;
+    const int64_t row = rows * band / s->bands, c = index * cut->block;
     const float *filter = thread_filter(s, index, thread);
     cnf_depthwise_piece piece =
-        cnf_depthwise_rows(cut, row, cnf_min(row + s->band, cut->rows.positions), index);
+        cnf_depthwise_rows(cut, row, rows * (band + 1) / s->bands, index);
     piece.streams = s->streams;
-    const int64_t pixel = (n * cut->rows.positions + row) * cut->cols.positions;
+    const int64_t pixel = (n * rows + row) * cut->cols.positions;
     float *y = s->y + pixel * cut->y_pitch + c;
     const float *x = s->x + n * cut->rows.inputs * piece.x_row + c;
     const float *bias = s->bias ? s->bias + c : NULL;
@@ -123,12 +121,10 @@ static void sweep_task(const void *context, int64_t task, int thread)
 static sweep make_sweep(const cnf_depthwise *d, cnf_depthwise_way way)
 {
     const int64_t rows = way == CNF_DEPTHWISE_FORWARD ? d->oh : d->h;
-    const int enough = d->n * rows >= ENOUGH_ROWS;
-    sweep s = {.d = d, .cut = cnf_depthwise_cut_up(d, way, enough)};
-    s.by_block = d->c > MANY_CHANNELS * d->n * rows;
-    s.band = cnf_max(1, cnf_min(s.cut.band, d->n * rows * s.cut.blocks / TASKS));
-    s.bands = cnf_ceil_div(rows, s.band);
-    s.band = cnf_ceil_div(rows, s.bands);
+    sweep s = {.d = d, .by_block = d->c > MANY_CHANNELS * d->n * rows};
+    s.cut = cnf_depthwise_cut_up(d, way, !s.by_block);
+    const int64_t band = cnf_min(s.cut.band, d->n * rows * s.cut.blocks / TASKS);
+    s.bands = cnf_ceil_div(rows, cnf_max(1, band));
     s.parts = s.bands * d->n;
     return s;
 }

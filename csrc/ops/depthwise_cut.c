@@ -12,7 +12,7 @@ typedef cnf_depthwise_axis axis;
 /* The rows of source and result that a tile works on. With 28 KB, which every L1 holds, blocks of
  * channels were narrower, and short runs of memory cost more than some misses. */
 #define L1_BYTES 40960
-#define BAND_BYTES 262144 /* read and written: fits L2 beside the next band's */
+#define BAND_BYTES 524288 /* read and written: half of an L2 of 1 MB, beside the next band's */
 /* Larger images come from main memory and are fetched ahead; of twice that, the result is written
  * past the caches, since little of it would be left there for who reads it. */
 #define L3_BYTES ((int64_t)32 << 20)
