@@ -32,8 +32,8 @@ differently, so measuring decides the bits of the results, which then may differ
 machine and, where the answers cannot be kept on disk, from run to run. A shape's first call takes
 tens of milliseconds longer, a large one's seconds; leave it off where sizes never repeat. It is
 measured with the number of threads that is set then. A compiled model chooses when it first meets a
-shape. ``CNNFAST_CONV=direct``, ``winograd`` or ``winograd_inline`` decides alone, as ever. To measure
-anew, delete ``~/.cache/cnnfast``.
+shape. ``CNNFAST_CONV=direct``, ``winograd`` or ``winograd_inline`` decides alone, as ever. To
+measure anew, delete ``~/.cache/cnnfast``.
 
 Examples
 --------
@@ -82,7 +82,7 @@ def choose(
         return _core.conv2d_choose(y, x, weight, *attributes, direction)
     candidates = _core.conv2d_algorithms(weight, *attributes)
     if direction != "backward_input":  # forward, a weight may stay packed
-        candidates = [way for way in candidates if way != "winograd_inline"]
+        candidates = tuple(way for way in candidates if way != "winograd_inline")
     if len(candidates) == 1 or y.size == 0 or x.size == 0:
         return candidates[0]
     name, key = _file_name(), f"{direction} {(y.shape, x.shape, weight, *attributes)}"
