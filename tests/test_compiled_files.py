@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import pickle
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +76,71 @@ def test_compile_takes_a_path(compiled: cnnfast.CompiledModel, saved: Path, tmp_
     assert cnnfast.compile(module, X)(X).shape == (2, 10)
     with pytest.raises(TypeError, match="example"):
         cnnfast.compile(module)
+
+
+WEIGHTS: dict[str, Any] = {  # with padding in a panel, blocks of channels, strides, groups
+    "5x5": lambda: nn.Conv2d(3, 37, 5, 2, bias=False),
+    "1x1 of many channels": lambda: nn.Conv2d(700, 8, 1, bias=False),
+    "3x3 of many channels": lambda: nn.Conv2d(300, 33, 3, 2, 1, bias=False),
+    "groups": lambda: nn.Conv2d(12, 20, 3, 1, 1, groups=4, bias=False),
+    "alone": lambda: nn.Conv2d(12, 12, 3, 1, 1, groups=12, bias=False),
+    "for Winograd": lambda: nn.Conv2d(64, 64, 3, 1, 1, bias=False),
+    "linear": lambda: nn.Sequential(nn.Flatten(), nn.Linear(300 * 81, 5)),
+}
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_weights_come_back_from_their_packed_form(name: str, tmp_path: Path, isa: str) -> None:
+    model = WEIGHTS[name]()
+    layer = next(module for module in model.modules() if hasattr(module, "weight"))
+    bits = np.arange(layer.weight.numel(), dtype=np.uint32) * np.uint32(170_003)  # infinite, too
+    layer.weight.data = bits.view(np.float32).reshape(layer.weight.shape)
+    x = uniform(1, getattr(layer, "in_channels", 300), 9, 9)
+    compiled = cnnfast.compile(model, x)
+    before = compiled.graph.constants
+    first, files = compiled(x).tobytes(), []
+    after = compiled.graph.constants
+    assert list(after) == list(before)
+    assert all(after[name].tobytes() == value.tobytes() for name, value in before.items())
+    for each in (compiled, copy.deepcopy(compiled), pickle.loads(pickle.dumps(compiled))):
+        assert each(x).tobytes() == first
+        each.save(tmp_path / "model.safetensors")
+        files.append((tmp_path / "model.safetensors").read_bytes())
+    compiled.release()
+    assert compiled(x).tobytes() == first
+    assert files[0] == files[1] == files[2]
+
+
+def test_another_instruction_set_packs_anew(tmp_path: Path) -> None:
+    from cnnfast import _core
+
+    current, best = _core.isa(), _core.cpu_info()["isas"][-1]
+    model = nn.Conv2d(40, 40, 5)
+    x = uniform(1, 40, 9, 9)
+    try:
+        _core.set_isa(best)
+        compiled = cnnfast.compile(model, x)
+        wanted = compiled(x)
+        _core.set_isa("generic")
+        np.testing.assert_allclose(compiled(x), wanted, rtol=1e-4, atol=1e-5)
+        assert _core.isa() == "generic"
+        _core.set_isa(best)
+        assert compiled(x).tobytes() == wanted.tobytes()
+    finally:
+        _core.set_isa(current)
+
+
+def test_originals_are_let_go_once_they_are_packed() -> None:
+    model, x = nn.Conv2d(512, 512, 3, 2), uniform(1, 512, 9, 9)  # 9.4 MB
+    tracemalloc.start()
+    try:
+        compiled = cnnfast.compile(model, x)
+        before, _ = tracemalloc.get_traced_memory()
+        compiled(x)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after < before - 9e6
 
 
 def damaged(saved: Path, change: Any) -> bytes:

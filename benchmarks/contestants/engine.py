@@ -79,7 +79,7 @@ def _forward(layer: Convolution, x: np.ndarray, w: Tensor) -> Callable[..., None
     attributes = (*geometry, layer.groups)
     y, shape = _core.empty_image(*layer.out_shape(len(x))), layer.weight_shape
     way = _core.conv2d_choose(y, x, shape, *attributes, "forward")
-    packed = packed_weight(w, w.array, attributes, False, way)
+    packed = packed_weight(w, shape, attributes, False, way)
     return lambda y, x: _core.conv2d_forward(y, x, packed, None, shape, *attributes, way)
 
 

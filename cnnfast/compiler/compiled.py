@@ -6,6 +6,7 @@ import mmap
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from .files import read_graph, write_graph
 from .plan import Signature, fork_safe, signature_of
 from .profile import Profile, make_profile
 from .program import Program, make_program, own_arrays
+from .weights import PackedWeight, packed_weights, with_originals
 
 __all__ = ["CompiledModel"]
 
@@ -44,11 +46,6 @@ class CompiledModel:
     threads : int, optional
         A call uses at most so many threads; by default `cnnfast.get_num_threads()`.
 
-    Attributes
-    ----------
-    graph : Graph
-        The network; not to be changed.
-
     Examples
     --------
     >>> import cnnfast, numpy as np
@@ -63,7 +60,7 @@ class CompiledModel:
         if threads is not None and threads < 1:
             raise ValueError(f"threads: expected a number of 1 or more, or None, got {threads}")
         check_operators(graph)
-        self.graph = graph
+        self._graph = graph
         self.threads = threads
         self._start()
 
@@ -99,16 +96,23 @@ class CompiledModel:
         """
         write_graph(self.graph, path, threads=self.threads)
 
+    @property
+    def graph(self) -> Graph:
+        """The network; not to be changed."""
+        with lock:
+            graph, values = self._graph, self._constants
+        return with_originals(graph, values)
+
     def _start(self) -> None:
         self._mapped: mmap.mmap | None = None
-        self._constants: dict[str, Value] = constants_of(self.graph)
+        self._constants: dict[str, Value] = constants_of(self._graph)
         self._workspace = _core.Workspace()
         self._programs: OrderedDict[tuple[str, Signature], Program] = OrderedDict()
         self._latest: Program | None = None
         # Text, sequences and numbers of 8 bits with an exponent are the operators' business alone.
         self._planned = all(
             kind in np.sctypeDict and np.dtype(kind).kind in "fiub"
-            for kind, _ in self.graph.inputs.values()
+            for kind, _ in self._graph.inputs.values()
         )
 
     # ---- running -------------------------------------------------------------------------------
@@ -116,12 +120,12 @@ class CompiledModel:
     @property
     def input_names(self) -> list[str]:
         """Names of the inputs, in order."""
-        return list(self.graph.inputs)
+        return list(self._graph.inputs)
 
     @property
     def output_names(self) -> list[str]:
         """Names of the results, in order."""
-        return list(self.graph.outputs)
+        return list(self._graph.outputs)
 
     def __call__(self, *inputs: Any) -> Any:
         """Return the result for arrays in the order of `input_names`; several as a tuple.
@@ -157,7 +161,7 @@ class CompiledModel:
         feeds : mapping of str to array_like
             An array for each of `input_names`.
         """
-        names = self.graph.inputs
+        names = self._graph.inputs
         if feeds.keys() != names.keys():
             raise ValueError(f"expected inputs {list(names)}, got {list(feeds)}")
         inputs = tuple(feeds[name] for name in names)
@@ -168,8 +172,8 @@ class CompiledModel:
     def _run(self, inputs: tuple[Any, ...]) -> list[Any]:
         if not self._planned:
             self._check_count(inputs)
-            feeds = dict(zip(self.graph.inputs, inputs, strict=True))
-            return own_arrays(run(self.graph, feeds, self._constants))
+            feeds = dict(zip(self._graph.inputs, inputs, strict=True))
+            return own_arrays(run(self._graph, feeds, self._constants))
         arrays = self._checked(inputs)
         program = self._latest = self._program(signature_of(arrays))
         results = program.run(arrays)
@@ -177,13 +181,13 @@ class CompiledModel:
         return results
 
     def _check_count(self, inputs: tuple[Any, ...]) -> None:
-        if len(inputs) != len(self.graph.inputs):
+        if len(inputs) != len(self._graph.inputs):
             raise TypeError(f"expected the inputs {self.input_names}, got {len(inputs)} inputs")
 
     def _checked(self, inputs: tuple[Any, ...]) -> tuple[np.ndarray, ...]:
         """Return the inputs as the arrays that plans read, or say what is wrong with them."""
         self._check_count(inputs)
-        expected = self.graph.inputs
+        expected = self._graph.inputs
         sizes: dict[str, int] = {}
         return tuple(
             _as_input(value, name, kind, sizes)
@@ -198,16 +202,35 @@ class CompiledModel:
             if program is not None:
                 self._programs.move_to_end(key)
                 return program
-        program = make_program(
-            self.graph, self._constants, signature, self._workspace, self.threads or 0
-        )
+            if any(isinstance(value, PackedWeight) and value.isa != key[0]
+                   for value in self._constants.values()):
+                self._bring_back_originals()
+            known = self._graph, self._constants
+        program = make_program(*known, signature, self._workspace, self.threads or 0)
+        del known  # so that what is let go of below is free
         if self._mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
             self._mapped.madvise(mmap.MADV_DONTNEED)  # what was packed is not read again
         with lock:
+            if self._mapped is None:
+                self._keep_only_what_is_packed()
             self._programs[key] = program
             while len(self._programs) > MOST_PROGRAMS:
                 self._programs.popitem(last=False)
         return program
+
+    def _keep_only_what_is_packed(self) -> None:
+        """Let go of the originals of weights; other threads may be planning with what was there."""
+        packed = packed_weights(self._constants)
+        if packed:
+            self._constants = {**self._constants, **packed}
+            shapes = {name: weight.placeholder for name, weight in packed.items()}
+            self._graph = replace(self._graph, constants={**self._graph.constants, **shapes})
+            _core.memory_trim()  # and of what compiling or reading a file left in the heap
+
+    def _bring_back_originals(self) -> None:
+        """Make all weights whole again; what is packed stays with the plans only."""
+        self._graph = with_originals(self._graph, self._constants)
+        self._constants = constants_of(self._graph)
 
     def release(self) -> None:
         """Give back everything but the weights: plans, packed weights, memory of earlier calls.
@@ -218,7 +241,7 @@ class CompiledModel:
             self._programs.clear()
             self._latest = None
             self._workspace.clear()
-            self._constants = constants_of(self.graph)
+            self._bring_back_originals()
 
     def profile(self, *inputs: Any, repeats: int = 20) -> Profile:
         """Measure each operator on these inputs.
@@ -245,7 +268,7 @@ class CompiledModel:
         if program.rest is not None:
             names = sorted({node.operator for node in program.rest.nodes})
             raise ValueError(f"profile: these operators run outside of the plan: {names}")
-        nodes = [(node.name or node.outputs[0], node.operator) for node in self.graph.nodes]
+        nodes = [(node.name or node.outputs[0], node.operator) for node in self._graph.nodes]
         nodes.append(("results", "copy"))
         labels = [nodes[number] for numbers in program.labels for number in numbers]
         return make_profile(program.plans, labels, arrays, repeats, self.threads or 0)
@@ -253,16 +276,16 @@ class CompiledModel:
     # ---- copies --------------------------------------------------------------------------------
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"graph": self.graph, "threads": self.threads}
+        return {"_graph": self.graph, "threads": self.threads}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._start()
 
     def __repr__(self) -> str:
-        inputs = ", ".join(f"{name}: {_describe(kind)}" for name, kind in self.graph.inputs.items())
-        nodes = len(self.graph.nodes)
-        return f"CompiledModel({inputs} -> {', '.join(self.graph.outputs)}; {nodes} operators)"
+        inputs = ", ".join(f"{name}: {_describe(k)}" for name, k in self._graph.inputs.items())
+        nodes = len(self._graph.nodes)
+        return f"CompiledModel({inputs} -> {', '.join(self._graph.outputs)}; {nodes} operators)"
 
 
 def _describe(kind: ValueType) -> str:

@@ -254,8 +254,13 @@ def _traced(
         noted.name(tensor, noted.fresh(name))
         noted.graph.inputs[name] = (array.dtype.name, array.shape)
         inputs.append(tensor)
-    with evaluating(model), recording_lock, no_grad(), recording, tracing(noted.observe):
-        result = model(*inputs)
+    packed = [(tensor, tensor.packed.copy()) for _, tensor in _members(model)]
+    try:
+        with evaluating(model), recording_lock, no_grad(), recording, tracing(noted.observe):
+            result = model(*inputs)
+    finally:
+        for tensor, before in packed:  # what was packed for these sizes nobody reads
+            tensor.packed = before
     results = result if isinstance(result, (list, tuple)) else [result]
     if not all(isinstance(part, Tensor) for part in results):
         raise ValueError(f"the model must return a Tensor or a sequence of them, got "

@@ -25,27 +25,28 @@ POINTWISE: Attributes = ((1, 1), (0, 0), (1, 1), 1)
 
 def packed_weight(
     weight: Tensor,
-    array: np.ndarray,
+    shape: tuple[int, ...],
     attributes: Attributes,
     backward: bool,
     algorithm: str = "direct",
 ) -> np.ndarray:
-    """Return `array` (O, I, kh, kw), the weight's, in the kernel's order; packed once a version.
+    """Return a weight of `shape` (O, I, kh, kw) in the kernel's order; packed once a version.
 
     What is replayed packs for itself: the weight may have another value by then. So does what is
     computed while somebody may write into the weight unnoticed. "winograd_inline" reads the weight
     as it is.
     """
     if algorithm == "winograd_inline":
-        return array.reshape(-1)
-    key = ("conv2d", array.shape, attributes, backward, algorithm, _core.isa())
+        return as_dense(weight.array).reshape(-1)
+    key = ("conv2d", shape, attributes, backward, algorithm, _core.isa())
     counter = weight.version_counter
     version = counter[0] + counter[2]  # grows with either
     kept = not (_core.is_replayed() or (counter[2] and weight.is_lent))
     found = weight.packed.get(key)
     if found is not None and found[0] == version and kept:
         return found[1]
-    packed = _core.empty((_core.conv2d_packed_size(array.shape, *attributes, backward, algorithm),))
+    array = as_dense(weight.array).reshape(shape)
+    packed = _core.empty((_core.conv2d_packed_size(shape, *attributes, backward, algorithm),))
     _core.conv2d_pack(packed, array, *attributes, backward, algorithm)
     if kept:
         weight.packed[key] = (version, packed)
@@ -69,11 +70,15 @@ class _Operands(NamedTuple):
 
     weight: Tensor
     x: np.ndarray
-    w: np.ndarray
     b: np.ndarray | None
     shape: tuple[int, ...]
     attributes: Attributes
     depthwise: bool
+
+    @property
+    def w(self) -> np.ndarray:
+        """The weight as such: what is packed already does without."""
+        return as_dense(self.weight.array)
 
 
 def _operands(
@@ -94,11 +99,10 @@ def _operands(
         input.shape, weight.shape, None if bias is None else bias.shape,
         strides, pads, dilations, groups,
     )
-    w = as_dense(weight.array)
     return _Operands(
-        weight, as_image(input.array), w,
+        weight, as_image(input.array),
         None if bias is None else as_dense(bias.array), shape,
-        (strides, (pads[0][0], pads[1][0]), dilations, groups), _is_depthwise(w.shape, groups),
+        (strides, (pads[0][0], pads[1][0]), dilations, groups), _is_depthwise(weight.shape, groups),
     )
 
 
@@ -107,9 +111,10 @@ def _forward(o: _Operands, y: np.ndarray, *epilogue: Any) -> None:
     if o.depthwise:
         _core.depthwise_forward(y, o.x, o.w, o.b, *o.attributes[:3], *epilogue)
         return
-    algorithm = choose(y, o.x, o.w.shape, o.attributes, "forward")
-    packed = packed_weight(o.weight, o.w, o.attributes, False, algorithm)
-    _core.conv2d_forward(y, o.x, packed, o.b, o.w.shape, *o.attributes, algorithm, *epilogue)
+    shape = o.weight.shape
+    algorithm = choose(y, o.x, shape, o.attributes, "forward")
+    packed = packed_weight(o.weight, shape, o.attributes, False, algorithm)
+    _core.conv2d_forward(y, o.x, packed, o.b, shape, *o.attributes, algorithm, *epilogue)
 
 
 def _input_gradient(o: _Operands, dy: np.ndarray) -> np.ndarray:
@@ -118,19 +123,20 @@ def _input_gradient(o: _Operands, dy: np.ndarray) -> np.ndarray:
     if o.depthwise:
         _core.depthwise_backward_input(dx, dy, o.w, *o.attributes[:3])
     else:
-        way = choose(dy, dx, o.w.shape, o.attributes, "backward_input")
-        rotated = packed_weight(o.weight, o.w, o.attributes, True, way)
-        _core.conv2d_backward_input(dx, dy, rotated, None, o.w.shape, *o.attributes, way)
+        shape = o.weight.shape
+        way = choose(dy, dx, shape, o.attributes, "backward_input")
+        rotated = packed_weight(o.weight, shape, o.attributes, True, way)
+        _core.conv2d_backward_input(dx, dy, rotated, None, shape, *o.attributes, way)
     return dx
 
 
 def _weight_gradient(o: _Operands, dy: np.ndarray) -> np.ndarray:
     """Return dw of dy."""
-    dw = _core.empty(o.w.shape)
+    dw = _core.empty(o.weight.shape)
     if o.depthwise:
         _core.depthwise_backward_weight(dw, o.x, dy, *o.attributes[:3])
     else:
-        way = choose(dy, o.x, o.w.shape, o.attributes, "backward_weight")
+        way = choose(dy, o.x, o.weight.shape, o.attributes, "backward_weight")
         _core.conv2d_backward_weight(dw, o.x, dy, *o.attributes, way)
     return dw
 
@@ -244,12 +250,12 @@ def scaled_conv2d(
     """
     bias = None if bias is None else as_float(bias)
     o = _operands(as_float(input), as_float(weight), bias, stride, padding, dilation, groups)
-    y = _core.empty_image(*o.shape)
+    y, shape = _core.empty_image(*o.shape), o.weight.shape
     added = None if residual is None else as_image(as_float(residual).array)
     _core.conv2d_scaled_forward(
         y, o.x, as_image(as_float(scale).array),
         None if shift is None else as_dense(as_float(shift).array), low, high,
-        packed_weight(o.weight, o.w, o.attributes, False), o.b, o.w.shape, *o.attributes, added,
+        packed_weight(o.weight, shape, o.attributes, False), o.b, shape, *o.attributes, added,
         activation, alpha, beta,
     )
     return Tensor.wrap(y)
@@ -372,11 +378,11 @@ def conv_transpose2d(
         strides, pads, extra, dilations, groups,
     )
     attributes: Attributes = (strides, pads, dilations, groups)
-    x, w = as_image(input.array), as_dense(weight.array)
+    x, w = as_image(input.array), weight.shape
     b = None if bias is None else as_dense(bias.array)
     y = _core.empty_image(*shape)
     packed = packed_weight(weight, w, attributes, backward=True)
-    _core.conv2d_backward_input(y, x, packed, b, w.shape, *attributes)
+    _core.conv2d_backward_input(y, x, packed, b, w, *attributes)
 
     def backward(dy: np.ndarray, needs: tuple[bool, ...]) -> tuple[np.ndarray | None, ...]:
         dy = as_image(dy)
@@ -384,9 +390,9 @@ def conv_transpose2d(
         if needs[0]:
             dx = _core.empty_image(*x.shape)
             forward = packed_weight(weight, w, attributes, backward=False)
-            _core.conv2d_forward(dx, dy, forward, None, w.shape, *attributes)
+            _core.conv2d_forward(dx, dy, forward, None, w, *attributes)
         if needs[1]:
-            dw = _core.empty(w.shape)
+            dw = _core.empty(w)
             _core.conv2d_backward_weight(dw, dy, x, *attributes)
         if len(needs) > 2 and needs[2]:
             db = _sum_pixels(dy)

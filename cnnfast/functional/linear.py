@@ -62,11 +62,11 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     input, weight = as_float(input), as_float(weight)
     bias = None if bias is None else as_float(bias)
     shape = shapes.linear(input.shape, weight.shape, None if bias is None else bias.shape)
-    x, w = _as_pixels(_rows(input)), as_dense(weight.array)[:, :, None, None]
+    x, w = _as_pixels(_rows(input)), (*weight.shape, 1, 1)
     b = None if bias is None else as_dense(bias.array)
     y = _core.empty((x.shape[0], shape[-1], 1, 1))
     packed = packed_weight(weight, w, POINTWISE, backward=False)
-    _core.conv2d_forward(y, x, packed, b, w.shape, *POINTWISE)
+    _core.conv2d_forward(y, x, packed, b, w, *POINTWISE)
     x_shape = input.shape
 
     def backward(dy: np.ndarray, needs: tuple[bool, ...]) -> tuple[np.ndarray | None, ...]:
@@ -75,12 +75,12 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         if needs[0]:
             dx = _core.empty(x.shape)
             rotated = packed_weight(weight, w, POINTWISE, backward=True)
-            _core.conv2d_backward_input(dx, dy, rotated, None, w.shape, *POINTWISE)
+            _core.conv2d_backward_input(dx, dy, rotated, None, w, *POINTWISE)
             dx = dx.reshape(x_shape)
         if needs[1]:
-            dw = _core.empty(w.shape)
+            dw = _core.empty(w)
             _core.conv2d_backward_weight(dw, x, dy, *POINTWISE)
-            dw = dw.reshape(w.shape[:2])
+            dw = dw.reshape(w[:2])
         if len(needs) > 2 and needs[2]:
             db = _core.empty((1, shape[-1], 1, 1))
             _core.reduce("sum", db, dy)

@@ -8,6 +8,9 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #ifdef __linux__
 #include <sys/mman.h>
 #endif
@@ -127,6 +130,11 @@ size_t cnf_memory_trim(size_t keep)
     }
     size_t left = cached;
     unlock_pool();
+#ifdef __GLIBC__
+    if (keep == 0)
+        malloc_trim(0); /* glibc keeps free pages between blocks that are in use: 115 MB after
+                         * a ResNet-50 was read from an ONNX file */
+#endif
     return left;
 }
 
