@@ -24,6 +24,8 @@ def add_commands(commands: Any) -> None:
     parser = _add(commands, "convert", _convert, "write a model as one compiled file")
     parser.add_argument("model", metavar="MODEL", type=Path, help="an .onnx or .safetensors file")
     parser.add_argument("output", metavar="OUTPUT", type=Path, help="a .safetensors file")
+    parser.add_argument("--plan", action="store_true",
+                        help="with what C programs need to run it on one image at a time")
     add_input(parser)
 
     parser = _add(commands, "run", _run, "run a model on image files")
@@ -100,8 +102,13 @@ def describe(model: CompiledModel) -> tuple[dict[str, Any], str]:
 
 
 def _convert(options: Any) -> None:
+    import numpy as np
+
     model = opened(options.model, options.input)
-    model.save(options.output)
+    example = None
+    if options.plan:
+        example = np.zeros((1, *image_shape(model, options.input)), np.uint8)
+    model.save(options.output, example)
     size = options.output.stat().st_size
     _say(options, {"output": str(options.output), "bytes": size, **describe(model)[0]},
          f"{options.output}: {size:,} bytes, {model!r}")

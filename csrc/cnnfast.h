@@ -20,6 +20,7 @@ typedef enum {
     CNF_BAD_ARGUMENT,  /* a size, stride or kind that the primitive does not accept */
     CNF_OUT_OF_MEMORY, /* scratch could not be had; nothing was written */
     CNF_BAD_LABEL,     /* a class target that is no class; nothing was written */
+    CNF_BAD_FILE,      /* a file that cannot be read or holds no model for this engine */
 } cnf_status;
 
 #define CNF_MAX_RANK 8
@@ -115,6 +116,44 @@ void cnf_workspace_clear(cnf_workspace *workspace); /* gives waiting blocks back
 cnf_status cnf_plan_run(cnf_plan *plan, cnf_workspace *workspace, void *const *ends, int threads,
                         double *started);
 
+/* ---- saved models ------------------------------------------------------------------------ */
+
+/* What `CompiledModel.save(path, example=...)` wrote in Python: weights, and a plan for the shapes
+ * of the example. A file is for every instruction set: weights are packed when it is opened. It is
+ * refused where it was written by an engine with other primitives, or is damaged in any way that
+ * would lead outside of its arrays. */
+typedef struct cnf_model cnf_model;
+
+/* An input or a result: C-contiguous, axes in the model's order (NCHW, or NHWC for raw images). */
+typedef struct {
+    const char *name;
+    int64_t type; /* cnf_type */
+    int64_t rank;
+    int64_t size[CNF_MAX_RANK];
+    size_t bytes;
+} cnf_array;
+
+#define CNF_MESSAGE 256
+
+/* Open a model: a file, which must not be changed meanwhile, or `size` bytes at an address that is
+ * a multiple of 8, which must stay as long as the model. Where the result is not CNF_OK, there is
+ * no model, and `message`, NULL or of CNF_MESSAGE bytes, says why. */
+cnf_status cnf_model_open(cnf_model **model, const char *path, char *message);
+cnf_status cnf_model_open_bytes(cnf_model **model, const void *bytes, size_t size, char *message);
+void cnf_model_close(cnf_model *model);
+
+/* The inputs and results, in order; NULL beyond the last. */
+const cnf_array *cnf_model_input(const cnf_model *model, int index);
+const cnf_array *cnf_model_output(const cnf_model *model, int index);
+
+/* Compute all results; any number of threads may do so at once. CNF_BAD_ARGUMENT where an array is
+ * NULL or not aligned to its elements, or `cnf_set_isa` changed the engine since the model was
+ * opened. */
+cnf_status cnf_model_run(cnf_model *model, const void *const *inputs, void *const *outputs);
+
+/* Another number for each set of primitives, descriptors and functions that a plan may hold. */
+int64_t cnf_plan_version(void);
+
 /* ---- element-wise ------------------------------------------------------------------------ */
 
 /* The functions, one row each in tiles/elementwise.def: cnf_unary_relu, cnf_binary_add, ... */
@@ -163,6 +202,8 @@ typedef enum {
     CNF_UINT8, /* also bool */
     CNF_TYPE_COUNT
 } cnf_type;
+
+int64_t cnf_type_size(int type); /* bytes of an element */
 
 /* y[i] = (float)x[i] over a strided box. */
 typedef struct {

@@ -2,7 +2,8 @@
 
     python examples/digits.py digits.safetensors
 
-It takes images as they come, bytes (N, 28, 28, 1), and returns ten scores for each.
+It takes images as they come, bytes (N, 28, 28, 1), and returns ten scores for each. Since it is
+saved with an example, C programs can run the file, too, an image at a time.
 """
 
 import sys
@@ -31,7 +32,7 @@ def trained() -> cnnfast.nn.Module:
 def main(path: str) -> None:
     example = np.zeros((1, 1, 28, 28), np.float32)
     compiled = cnnfast.compile(trained(), example, normalize=(0.0, 1.0))
-    compiled.save(path)
+    compiled.save(path, example=np.zeros((1, 28, 28, 1), np.uint8))
 
 
 if __name__ == "__main__":

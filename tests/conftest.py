@@ -7,9 +7,11 @@ import mmap
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
+from engine import ROOT, compile_all
 
 import cnnfast
 from cnnfast import _core
@@ -107,3 +109,9 @@ def guarded() -> Iterator[Callable[..., np.ndarray]]:
     yield copy
     for guard, _memory in protected:
         _libc.mprotect(guard, mmap.PAGESIZE, _PROT_RW)
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The engine's object files, for programs in C."""
+    return compile_all(ROOT.glob("csrc/*/*.c"), tmp_path_factory.mktemp("engine"))

@@ -6,42 +6,19 @@
 from __future__ import annotations
 
 import os
-import shlex
 import subprocess
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from engine import ROOT, compile_all, link
 
 from cnnfast import _core
 
-ROOT = Path(__file__).parents[1]
-COMPILER = shlex.split(os.environ.get("CC", "cc"))
-# -O1 halves the time of the build; setup.py's other flags change no value.
-FLAGS = ["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Wno-unknown-pragmas", "-Wno-psabi"]
-OPENMP = ["-fopenmp"] if _core.cpu_info()["openmp"] else []
-
-
-def build(folder: Path) -> Path:
-    """Compile the engine and the tests; return the program."""
-
-    def compile_one(source: Path) -> Path:
-        target = folder / f"{source.parent.name}_{source.stem}.o"
-        command = [*COMPILER, *FLAGS, *OPENMP, "-I", ROOT / "csrc", "-c", source, "-o", target]
-        subprocess.run(command, check=True)
-        return target
-
-    sources = [*ROOT.glob("csrc/*/*.c"), *ROOT.glob("tests/c/*.c")]
-    with ThreadPoolExecutor() as pool:
-        objects = list(pool.map(compile_one, sources))
-    program = folder / "engine_tests"
-    subprocess.run([*COMPILER, *OPENMP, *objects, "-lm", "-lpthread", "-o", program], check=True)
-    return program
-
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("c"))
+def program(engine: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("c")
+    return link([*engine, *compile_all(ROOT.glob("tests/c/*.c"), folder)], folder / "engine_tests")
 
 
 @pytest.mark.parametrize("name", _core.cpu_info()["isas"])

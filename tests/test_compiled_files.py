@@ -16,7 +16,7 @@ import pytest
 from rounding import uniform
 
 import cnnfast
-from cnnfast import checkpoint, models, nn
+from cnnfast import _core, checkpoint, models, nn
 from cnnfast.cli import main
 from cnnfast.errors import FormatError
 from cnnfast.graph import Graph, Node
@@ -269,6 +269,11 @@ def test_convert_info_profile(
     assert found["operators"] == {"FusedConv": 2, "MaxPool": 2, "FusedLinear": 3,
                                   "FlattenChannelsLast": 1}
     assert command(capsys, "info", output)["parameters"] == 61706
+    planned = tmp_path / "planned.safetensors"
+    command(capsys, "convert", output, planned, "--input", "1x28x28", "--plan")
+    _core.check_saved(planned.read_bytes())
+    with pytest.raises(ValueError, match="has no plan"):
+        _core.check_saved(output.read_bytes())
     found = command(capsys, "profile", output, "--input", "1x28x28", "--repeats", "2",
                     "--trace", tmp_path / "trace.json", "--batch-size", "3")
     assert len(found["rows"]) == 7 and (tmp_path / "trace.json").exists()

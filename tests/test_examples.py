@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from engine import compile_all, link
 
 import cnnfast
 from cnnfast.data import mnist5k
@@ -40,7 +41,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     images = mnist5k("test")[:COUNT][0].reshape(COUNT, 28, 28, 1)
     np.save(folder / "images.npy", images)
     for i in range(2):
-        image.fromarray(images[i, :, :, 0]).save(folder / f"{i}.png")
+        for kind in ("png", "pgm"):
+            image.fromarray(images[i, :, :, 0]).save(folder / f"{i}.{kind}")
     return folder
 
 
@@ -94,6 +96,48 @@ def test_a_predictor_can_be_sent_to_a_worker(
     batch = predictor({"image": np.load(folder / "images.npy"), "name": np.arange(COUNT)})
     assert list(batch) == ["image", "name", "class", "score"]
     assert batch["class"].tolist() == classes and batch["score"].shape == (COUNT,)
+
+
+# ---- C ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def embed(engine: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("embed")
+    return link([*engine, *compile_all([EXAMPLES / "embed.c"], folder)], folder / "embed")
+
+
+def call(program: Path, *arguments: object, **more: str) -> subprocess.CompletedProcess[str]:
+    command = [program, *map(str, arguments)]
+    return subprocess.run(
+        command, env=environment(**more), capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_from_c(embed: Path, folder: Path, isa: str) -> None:
+    images = np.load(folder / "images.npy")
+    images[0].tofile(folder / "0.bytes")
+    for i, name in enumerate(("0.bytes", "1.pgm")):
+        done = call(embed, folder / "digits.safetensors", folder / name, CNNFAST_ISA=isa)
+        scores = cnnfast.load(folder / "digits.safetensors")(images[i : i + 1])[0]
+        best = np.argsort(-scores)[:3]
+        printed = np.array(done.stdout.split(), float).reshape(3, 2)
+        assert printed[:, 0].tolist() == best.tolist()
+        np.testing.assert_allclose(printed[:, 1], scores[best], rtol=1e-5)
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    ((), "expected a model and an image"), (("none", "0.pgm"), "No such file"),
+    (("0.pgm", "0.pgm"), "expected a safetensors file"),
+    (("digits.safetensors", "none"), "cannot be read"),
+    (("digits.safetensors", "0.png"), "not as many bytes"),
+    (("digits.safetensors", "wide.pgm"), "another size"),
+])  # fmt: skip
+def test_from_c_mistakes_are_named(
+    arguments: tuple[str, ...], words: str, embed: Path, folder: Path
+) -> None:
+    (folder / "wide.pgm").write_bytes(b"P5 29 28 255\n" + bytes(29 * 28))
+    done = call(embed, *(folder / name for name in arguments))
+    assert done.returncode == 1 and words in done.stderr
 
 
 # ---- the web server ------------------------------------------------------------------------

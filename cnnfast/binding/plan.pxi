@@ -20,6 +20,39 @@ cdef extern from "cnnfast.h" nogil:
     void cnf_workspace_clear(cnf_workspace *workspace)
     cnf_status cnf_plan_run(cnf_plan *plan, cnf_workspace *workspace, void *const *ends, int threads,
                             double *started)
+    ctypedef struct cnf_model:
+        pass
+    enum: CNF_MESSAGE
+    cnf_status cnf_model_open_bytes(cnf_model **model, const void *bytes, size_t size, char *message)
+    void cnf_model_close(cnf_model *model)
+    int64_t cnf_plan_version()
+
+
+TYPE_NUMBERS = {
+    "float32": CNF_FLOAT32, "float64": CNF_FLOAT64, "float16": CNF_FLOAT16, "int8": CNF_INT8,
+    "int16": CNF_INT16, "int32": CNF_INT32, "int64": CNF_INT64, "uint8": CNF_UINT8, "bool": CNF_UINT8,
+}
+
+
+def plan_version():
+    """Return the number of the plans that C code of this version opens."""
+    return cnf_plan_version()
+
+
+def check_saved(bytes data not None):
+    """Raise ValueError unless C code can open the bytes of a saved model, plan and all."""
+    cdef cnf_model *model = NULL
+    cdef char message[256]
+    cdef const char *bytes_of = PyBytes_AS_STRING(data)
+    cdef size_t size = len(data)
+    cdef cnf_status status
+    message[0] = 0
+    with nogil:
+        status = cnf_model_open_bytes(&model, bytes_of, size, message)
+        if status == CNF_OK:
+            cnf_model_close(model)
+    if status != CNF_OK:
+        raise ValueError(message.decode(errors="replace"))
 
 
 cdef class Workspace:

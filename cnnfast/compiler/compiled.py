@@ -86,15 +86,27 @@ class CompiledModel:
         model._mapped = mapped
         return model
 
-    def save(self, path: PathLike) -> None:
+    def save(self, path: PathLike, example: Any = None) -> None:
         """Write the model to one safetensors file, which needs no other package to be read.
 
         Parameters
         ----------
         path : path
             Replaced in one step.
+        example : array_like or tuple of array_like, optional
+            Inputs as for a call. With them the file also holds a plan for their shapes, by which
+            C programs run it without Python: `cnf_model_open` of ``csrc/cnnfast.h``.
+
+        Raises
+        ------
+        ValueError
+            With an example: where an operator looks at values and cannot be planned.
         """
-        write_graph(self.graph, path, threads=self.threads)
+        plan = None
+        if example is not None:
+            given = example if isinstance(example, tuple) else (example,)
+            plan = signature_of(self._checked(given))
+        write_graph(self.graph, path, plan, threads=self.threads)
 
     @property
     def graph(self) -> Graph:

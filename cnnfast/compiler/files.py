@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save as to_bytes
 
+from .. import _core
 from ..checkpoint import FORMAT, PathLike, explained, read_metadata, write_atomic
 from ..errors import FormatError
 from ..graph import Graph, Node
+from .plan import Signature
 
 __all__ = ["KIND", "read_graph", "write_graph"]
 
@@ -31,13 +33,21 @@ _DTYPES = {
 }  # fmt: skip
 
 
-def write_graph(graph: Graph, path: PathLike, **entries: Any) -> None:
+def write_graph(
+    graph: Graph, path: PathLike, plan: Signature | None = None, **entries: Any
+) -> None:
     """Write `graph` to `path` in one step, with further entries of its metadata.
+
+    Parameters
+    ----------
+    plan : tuple of (shape, dtype), optional
+        Inputs for which C code shall run the file.
 
     Raises
     ------
     ValueError
-        Where a constant is of a type that the format lacks, such as text.
+        Where a constant is of a type that the format lacks, such as text; where C could not run
+        the plan.
     """
     from .. import __version__
 
@@ -50,7 +60,14 @@ def write_graph(graph: Graph, path: PathLike, **entries: Any) -> None:
         **entries,
     }
     tensors = {name: np.ascontiguousarray(a).reshape(a.shape) for name, a in arrays.items()}
-    write_atomic(path, to_bytes(tensors, {"cnnfast": json.dumps(document)}))
+    if plan is not None:
+        from .plan_file import plan_tensors
+
+        tensors |= plan_tensors(graph, plan, entries.get("threads") or 0, tensors)
+    data = to_bytes(tensors, {"cnnfast": json.dumps(document)})
+    if plan is not None:
+        _core.check_saved(data)
+    write_atomic(path, data)
 
 
 def read_graph(path: PathLike) -> tuple[Graph, dict[str, Any], mmap.mmap]:

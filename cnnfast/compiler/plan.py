@@ -22,8 +22,8 @@ from ..tensor import Tensor
 from .unknown import DataDependent, Unknown, unknown
 
 __all__ = [
-    "Signature", "dense_outputs", "fork_safe", "live_calls", "make_plan", "plan_of",
-    "recording_lock", "signature_of",
+    "Layout", "Signature", "address_of", "dense_outputs", "fork_safe", "lay_out", "live_calls",
+    "make_plan", "memory_of", "plan_of", "recording_lock", "signature_of",
 ]
 
 Signature = tuple[tuple[tuple[int, ...], str], ...]
@@ -141,6 +141,65 @@ def live_calls(recording: _core.Recording) -> list[int]:
     ]
 
 
+@dataclass
+class Layout:
+    """Calls whose operands are offsets from numbered bases.
+
+    Attributes
+    ----------
+    calls : list of (number, descriptor, bases, offsets)
+        Base 0 is no operand, 1 the arena; then come the inputs, the outputs and the constants.
+    arena : int
+        Bytes of the arena.
+    constants : list of ndarray
+        The memory of each.
+    """
+
+    calls: list[tuple[int, bytes, tuple[int, ...], tuple[int, ...]]]
+    arena: int
+    constants: list[np.ndarray]
+
+
+def lay_out(
+    recording: _core.Recording,
+    kept: list[int],
+    inputs: list[np.ndarray],
+    outputs: list[np.ndarray],
+) -> Layout:
+    """Place what the calls `kept` of a recording need between `inputs` and `outputs`."""
+    all_calls = recording.calls
+    calls = [all_calls[i] for i in kept]
+    ends = {
+        id(memory_of(array)): (_FIRST + i, address_of(memory_of(array)))
+        for i, array in enumerate((*inputs, *outputs))
+    }
+    slots = _lifetimes(recording, calls, ends)
+    _share(calls, slots)
+    arena = _place(list({id(slot): slot for slot in slots.values()}.values()))
+    first, constants = _FIRST + len(inputs) + len(outputs), dict[int, tuple[int, np.ndarray]]()
+    rows = []
+    for number, _, descriptor, arrays, addresses, _ in calls:
+        bases, offsets = [], []
+        for array, address in zip(arrays, addresses, strict=True):
+            memory = None if array is None else memory_of(array)
+            if memory is None:
+                base, offset = _NONE, 0
+            elif id(memory) in ends:
+                base, start = ends[id(memory)]
+                offset = address - start
+            else:
+                offset = address - address_of(memory)
+                if id(memory) in slots:
+                    base = _ARENA
+                    offset += slots[id(memory)].offset
+                else:
+                    base = constants.setdefault(id(memory), (first + len(constants), memory))[0]
+            bases.append(base)
+            offsets.append(offset)
+        rows.append((number, descriptor, tuple(bases), tuple(offsets)))
+    return Layout(rows, arena, [memory for _, memory in constants.values()])
+
+
 def plan_of(
     recording: _core.Recording,
     kept: list[int],
@@ -154,38 +213,17 @@ def plan_of(
 
     The plan runs on `parts` times as many samples, in so many parts.
     """
-    all_calls = recording.calls
-    calls = [all_calls[i] for i in kept]
-    ends = {
-        id(memory_of(array)): (_FIRST + i, _address(memory_of(array)))
-        for i, array in enumerate((*inputs, *outputs))
-    }
-    slots = _lifetimes(recording, calls, ends)
-    _share(calls, slots)
-    arena = _place(list({id(slot): slot for slot in slots.values()}.values()))
-    constants: list[np.ndarray] = []
-    rows = []
-    for number, _, descriptor, arrays, addresses, _ in calls:
-        bases, offsets = [], []
-        for array, address in zip(arrays, addresses, strict=True):
-            memory = None if array is None else memory_of(array)
-            if memory is None:
-                base, offset = _NONE, 0
-            elif id(memory) in ends:
-                base, start = ends[id(memory)]
-                offset = address - start
-            elif id(memory) in slots:
-                base = _ARENA
-                offset = slots[id(memory)].offset + address - _address(memory)
-            else:
-                base, offset = _NONE, address
-                constants.append(memory)
-            bases.append(base)
-            offsets.append(offset)
-        rows.append((number, descriptor, tuple(bases), tuple(offsets)))
+    layout = lay_out(recording, kept, inputs, outputs)
+    first = _FIRST + len(inputs) + len(outputs)
+    starts = dict(enumerate(map(address_of, layout.constants), first))
+    rows = [
+        (number, descriptor, tuple(_NONE if base in starts else base for base in bases),
+         tuple(offset + starts.get(base, 0) for base, offset in zip(bases, offsets, strict=True)))
+        for number, descriptor, bases, offsets in layout.calls
+    ]
     return _core.Plan(
-        rows, arena, tuple(map(_end, inputs)), tuple(map(_end, outputs)), constants, workspace,
-        threads, parts,
+        rows, layout.arena, tuple(map(_end, inputs)), tuple(map(_end, outputs)), layout.constants,
+        workspace, threads, parts,
     )
 
 
@@ -202,7 +240,8 @@ def signature_of(arrays: Sequence[np.ndarray]) -> Signature:
     return tuple((array.shape, array.dtype.name) for array in arrays)
 
 
-def _address(array: np.ndarray) -> int:
+def address_of(array: np.ndarray) -> int:
+    """Return where the first byte of an array stands."""
     return int(np.lib.array_utils.byte_bounds(array)[0])
 
 

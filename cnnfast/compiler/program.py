@@ -16,7 +16,7 @@ import numpy as np
 from .. import _core
 from ..autograd import no_grad
 from ..graph import Graph, Node, ValueType
-from ..onnx.interpreter import evaluate, execute
+from ..onnx.interpreter import constants_of, evaluate, execute
 from ..onnx.operators.values import Value, array, on_host_read, wrapped
 from ..tensor import Tensor
 from .concat import Places, is_same
@@ -205,16 +205,45 @@ class _Walk:
 
 
 def _walk(
-    graph: Graph, constants: Mapping[str, Value], arrays: list[np.ndarray]
+    graph: Graph, constants: Mapping[str, Value], arrays: list[np.ndarray], *, anew: bool = False
 ) -> _Walk:
-    """Record a graph; a second time where a Concat is, once its shapes tell what stands where."""
+    """Record a graph; a second time where a Concat is, once its shapes tell what stands where.
+
+    With `anew`, on constants that are not packed yet, whatever was recorded before.
+    """
     walk = _Walk(graph, constants, arrays)
     walk.run()
     places = Places(graph, walk.images())
     if places:
-        walk = _Walk(graph, constants, arrays, places)
+        walk = _Walk(graph, constants_of(graph) if anew else constants, arrays, places)
         walk.run()
     return walk
+
+
+def record(
+    graph: Graph, inputs: Signature
+) -> tuple[_core.Recording, list[np.ndarray], list[np.ndarray]]:
+    """Return a recording of `graph` in which all weights are packed, its inputs and its outputs.
+
+    Parameters
+    ----------
+    graph : Graph
+        Of supported operators.
+    inputs : tuple of (shape, dtype)
+        In the order of the graph's inputs.
+
+    Raises
+    ------
+    ValueError
+        Where the shapes do not fit, or an operator looks at values; the message names it.
+    """
+    with recording_lock, no_grad():
+        arrays = [unknown(*given) for given in inputs]
+        walk = _walk(graph, constants_of(graph), arrays, anew=True)
+        if not walk.finished:
+            late = sorted({node.operator for node in walk.rest})
+            raise ValueError(f"these operators look at values and cannot be planned: {late}")
+        return walk.recording, arrays, walk.leaving()[1]
 
 
 def make_program(

@@ -69,6 +69,8 @@ static const struct {
     [CNF_INT64] = {copy_int64, 8},     [CNF_UINT8] = {copy_uint8, 1},
 };
 
+int64_t cnf_type_size(int type) { return sources[type].bytes; }
+
 typedef struct {
     cnf_box box; /* operand 0 is y, operand 1 is x */
     float *y;
