@@ -21,6 +21,7 @@ from cnnfast.compiler.passes.convolutions import (
 from cnnfast.compiler.passes.factors import fold_factors, fuse_affine
 from cnnfast.compiler.passes.linear import fold_flatten, fuse_linear
 from cnnfast.compiler.passes.prologues import fuse_scales
+from cnnfast.compiler.passes.shuffles import recognize_shuffles
 from cnnfast.graph import Graph, Node
 from cnnfast.onnx.interpreter import run
 
@@ -39,7 +40,9 @@ NUMBERS = {
 SIZES = {
     "border": [0, 0, 1, 2, 0, 0, 3, 0], "batches": [1, 0, 0, 0, 0, 0, 0, 0], "pair": [0, -1],
     "sizes": [2, 4, 42], "perm": [1], "halves": [-1, 84], "odd": [-1, 7], "whole0": 0, "whole3": 3,
-    "whole6": 6,
+    "whole6": 6, "two_groups": [0, 2, 2, 6, 7], "of_two": [2, 2, 2, 6, 7], "image": [0, 4, 6, 7],
+    "two_images": [2, 4, 6, 7], "wider": [2, 4, 7, 6], "rows_first": [2, 6, 7, 2, 2],
+    "mixed": [2, 42, 2, 2],
 }  # fmt: skip
 CONSTANTS: dict[str, np.ndarray] = {
     **WEIGHTS,
@@ -374,6 +377,32 @@ def test_fold_flatten_of_rows_that_are_parts_of_samples(text: str) -> None:
 def test_fuse_scales(text: str, wanted: str) -> None:
     given = {"d": {"group": 4}, "t": {"group": 4, "strides": [2, 2]}}
     check(lambda g: fuse_scales(fuse_convolutions(g)), graph(text, **given), wanted)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("r=Reshape(x,two_groups) t=Transpose(r) y=Reshape(t,image)", "ChannelShuffle"),
+        ("r=Reshape(x,of_two) t=Transpose(r) y=Reshape(t,two_images)", "ChannelShuffle"),
+        ("r=Reshape(x,of_two) t=Transpose(r) y=Reshape(t,wider)", "Reshape Transpose Reshape"),
+        ("r=Reshape(x,two_groups) t=Transpose(r) z=Reshape(t,image) y=Add(r,t)",
+         "Reshape Transpose Reshape Add"),
+        ("n=Transpose(x) r=Reshape(n,rows_first) t=Transpose(r) y=Reshape(t,mixed)",
+         "Transpose ChannelShuffle"),
+        ("n=Transpose(x) r=Reshape(n,two_groups) t=Transpose(r) y=Reshape(t,image)",
+         "Transpose ChannelShuffle"),  # both of something else: three steps as before
+    ],
+)
+def test_recognize_shuffles(text: str, wanted: str) -> None:
+    turned = {"t": {"perm": [0, 2, 1, 3, 4]}, "n": {"perm": [0, 2, 3, 1]}}
+    check(recognize_shuffles, graph(text, **turned), wanted)
+
+
+def test_a_shuffle_takes_any_batch() -> None:
+    before = graph("r=Reshape(x,of_two) t=Transpose(r) y=Reshape(t,two_images)",
+                   t={"perm": [0, 2, 1, 3, 4]})
+    result = run(recognize_shuffles(before), {"x": X[:1]})[0]
+    np.testing.assert_array_equal(result, X[:1, [0, 2, 1, 3]])
 
 
 @pytest.mark.parametrize("flat", ["f=Flatten(p)", "f=Reshape(p,pair)"])

@@ -21,7 +21,8 @@ from ..tensor import Tensor
 from .vocabulary import FUNCTION_DOMAIN
 
 __all__ = [
-    "Affine", "FlattenChannelsLast", "Function", "FusedConv", "FusedLinear", "ScaledConv",
+    "Affine", "ChannelShuffle", "FlattenChannelsLast", "Function", "FusedConv", "FusedLinear",
+    "ScaledConv",
 ]
 
 
@@ -136,3 +137,13 @@ def FlattenChannelsLast(x: Tensor, *, columns: int = 0) -> Tensor:
         return x.permute(0, 2, 3, 1).reshape((x.shape[0], each))
     cut = x.reshape((-1, channels, columns // channels))
     return cut.permute(0, 2, 1).reshape((-1, columns))
+
+
+@operator(FUNCTION_DOMAIN)
+def ChannelShuffle(x: Tensor, *, split: Sequence[int]) -> Tensor:
+    """Cut x into (N, g, c, H, W), exchange g and c; an image of these channels in any batch."""
+    n, groups, channels, *sizes = split
+    if x.shape[1:] == (groups * channels, *sizes):
+        return F.channel_shuffle(x, groups)
+    n = n or x.shape[0]
+    return x.reshape((n, *split[1:])).transpose(1, 2).reshape((n, groups * channels, *sizes))

@@ -23,10 +23,11 @@ CACHE_BYTES = 4 << 20
 """What a layer reads and writes of a part, where that is more than one sample."""
 
 _PER_SAMPLE = frozenset({
-    "Affine", "AveragePool", "BatchNormalization", "Clip", "Conv", "ConvTranspose", "Elu", "Erf",
-    "Exp", "FlattenChannelsLast", "FusedLinear", "Gelu", "GlobalAveragePool", "GlobalMaxPool",
-    "HardSigmoid", "HardSwish", "Identity", "LRN", "LeakyRelu", "MaxPool", "Mish", "Neg", "Relu",
-    "Reshape", "Sigmoid", "Softplus", "Swish", "Tanh",
+    "Affine", "AveragePool", "BatchNormalization", "ChannelShuffle", "Clip", "Conv",
+    "ConvTranspose", "Elu", "Erf", "Exp", "FlattenChannelsLast", "FusedLinear", "Gelu",
+    "GlobalAveragePool", "GlobalMaxPool", "HardSigmoid", "HardSwish", "Identity", "LRN",
+    "LeakyRelu", "MaxPool", "Mish", "Neg", "Relu", "Reshape", "Sigmoid", "Softplus", "Swish",
+    "Tanh",
 })  # fmt: skip
 """Operators of which a sample's result follows from that sample and from constants."""
 _BROADCAST = frozenset({"Add", "Concat", "Div", "Max", "Min", "Mul", "PRelu", "Sub", "Sum"})

@@ -40,6 +40,13 @@ static float from_half(uint16_t half)
                     y[r * y_row + i] = convert(x[r * x_row + i]);                               \
             return;                                                                             \
         }                                                                                       \
+        if (n == 2 && y_step == 1 && y_row == 2 && x_row == 1) { /* two rows become one */      \
+            for (int64_t r = 0; r < rows; r++) {                                                \
+                y[2 * r] = convert(x[r]);                                                       \
+                y[2 * r + 1] = convert(x[r + x_step]);                                          \
+            }                                                                                   \
+            return;                                                                             \
+        }                                                                                       \
         for (int64_t r0 = 0; r0 < rows; r0 += BLOCK)                                            \
             for (int64_t i0 = 0; i0 < n; i0 += BLOCK)                                           \
                 for (int64_t i = i0; i < cnf_min(n, i0 + BLOCK); i++)                           \

@@ -15,12 +15,14 @@ from .convolutions import fold_pads, fold_scales, fuse_convolutions, lower_batch
 from .factors import fold_factors, fuse_affine
 from .linear import fold_flatten, fuse_linear
 from .prologues import fuse_scales
+from .shuffles import recognize_shuffles
 
 __all__ = ["PASSES", "optimize"]
 
 PASSES: list[Callable[[Graph], Graph]] = [
     fold_constants,
     recognize_activations,
+    recognize_shuffles,
     fold_pads,
     fold_scales,
     lower_batch_norms,
