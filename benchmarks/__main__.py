@@ -148,9 +148,12 @@ def _agreeing(
 
 
 def run_case(
-    case: Case, line: Sequence[Contestant], threads: int, budget: float, rounds: int
+    case: Case, line: Sequence[Contestant], threads: int, budget: float, rounds: int,
+    machine: probe.Probe | None = None,
 ) -> list[records.Measure]:
-    """Time one case on every contestant, interleaved, in about `budget` seconds."""
+    """Time one case on every contestant and its peak on `machine`, interleaved, in about `budget`
+    seconds.
+    """
     if case.suite == "import":
         return _time_imports(case, line)
     if case.suite == "infer" and (absent := exported.missing(case.arguments[0])):
@@ -170,9 +173,17 @@ def run_case(
         entered.append(one)
     if case.kind == "network":
         entered, timed = _agreeing(case, entered, timed)
-    interleave(timed, budget, rounds)
+    isas = list(dict.fromkeys(one.isa for one in entered))
+    works = machine.works(isas, case.suite == "memory") if machine and case.flops else []
+    probes = [Timed(run, lambda: None) for _, run, _ in works]
+    interleave([*timed, *probes], budget, rounds)
+    peaks = {
+        isa: work / min(clocked.samples) / 1e9
+        for (isas, _, work), clocked in zip(works, probes, strict=True)
+        for isa in isas
+    }
     return [
-        records.measure(case, one, _each(clocked))
+        records.measure(case, one, _each(clocked), peaks.get(one.isa))
         for one, clocked in zip(entered, timed, strict=True)
     ]
 
@@ -187,37 +198,30 @@ def _run_all(
     cases: Sequence[Case], line: Sequence[Contestant], options: argparse.Namespace, threads: int
 ) -> list[records.Measure]:
     """Time all cases; Ctrl-C ends the list early."""
+    machine = _probe(threads)
     measures: list[records.Measure] = []
     share = None if options.budget is None else options.budget / len(cases)
     try:
         with restored():
             for case in tqdm(cases, unit="case", file=sys.stderr, disable=None):
-                measures += run_case(
-                    case, line, threads, case.seconds if share is None else share, options.rounds)
+                budget = case.seconds if share is None else share
+                measures += run_case(case, line, threads, budget, options.rounds, machine)
     except KeyboardInterrupt:
         _remark("interrupted; this is what was measured until now")
     return measures
 
 
-def _probe(isas: Sequence[str], threads: int) -> dict[str, probe.Peak]:
+def _probe(threads: int) -> probe.Probe | None:
     try:
-        return probe.measure(isas, threads)
+        return probe.Probe(threads)
     except probe.ProbeError as error:
         _remark(f"no share of the peak: {error}")
-        return {}
+        return None
 
 
-def _print(
-    measures: list[records.Measure], lines: list[str], peaks: dict[str, probe.Peak], as_json: bool
-) -> None:
-    if as_json:
-        print("\n".join(lines))
-        return
-    rates = [
-        f"peak {isa}: {peak.gflops:.1f} GFLOP/s, {peak.gbytes:.1f} GB/s"
-        for isa, peak in peaks.items()
-    ]
-    print("\n\n".join(filter(None, [table(measures), "\n".join(rates), findings(measures)])))
+def _print(measures: list[records.Measure], lines: list[str], as_json: bool) -> None:
+    parts = lines if as_json else filter(None, [table(measures), findings(measures)])
+    print(("\n" if as_json else "\n\n").join(parts))
 
 
 def _run(options: argparse.Namespace, cases: list[Case]) -> int:
@@ -225,15 +229,11 @@ def _run(options: argparse.Namespace, cases: list[Case]) -> int:
     line, absent = line_up(isas, options.skip)
     for remark in absent:
         _remark(remark)
-    before = _probe(isas, threads)
     common = records.circumstances(threads, {one.package for one in line})
     measures = _run_all(cases, line, options, threads)
-    after = _probe(isas, threads) if before else {}
-    records.compare(measures, probe.higher(before, after))
-    if after and (drift := probe.drift(before, after)) > 0.03:
-        _remark(f"the peak changed by {drift:.0%} during the run: the machine is not quiet")
+    records.compare(measures)
     lines = records.lines(measures, common)
-    _print(measures, lines, probe.higher(before, after), options.json)
+    _print(measures, lines, options.json)
     path = options.output or records.default_path(common["machine"])
     records.append(path, lines)
     _remark(f"{len(lines)} records appended to {path}")

@@ -1,18 +1,11 @@
 /* probe.c: what this machine can do, measured without any code of the engine.
  *
- *     probe ISA THREADS -> two numbers: peak fp32 FMA rate in GFLOP/s, read bandwidth in GB/s
- *
- * Peak: 12 or more independent chains of vector FMAs in registers. Bandwidth: every thread sums its
- * own 128 MiB, far more than any cache. Best of several rounds. Built and run by probe.py. */
+ * Two pieces of work for probe.py to time: fp32 multiply-adds in registers, by 12 or more
+ * independent chains of vectors, and reading memory, where every thread sums floats of its own. */
 #include <omp.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define CHAINS 14
-#define ROUNDS 5
-#define FLOATS ((size_t)32 << 20)
 
 #define FMA_LOOP(name, target_isa, width)                                                       \
     typedef float name##_vector __attribute__((vector_size(4 * (width)), aligned(4)));          \
@@ -41,75 +34,52 @@ BASE_LOOP(neon)
 BASE_LOOP(generic)
 #endif
 
-static double seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static double peak(float (*loop)(long), int width, int threads)
-{
-    const long steps = 4000000;
-    double best = 0;
-    for (int round = 0; round < ROUNDS; round++) {
-        volatile float sink;
-        double start = seconds();
-#pragma omp parallel num_threads(threads)
-        sink = loop(steps);
-        (void)sink;
-        double rate = 2.0 * CHAINS * width * (double)steps * threads / (seconds() - start);
-        best = rate > best ? rate : best;
-    }
-    return best;
-}
-
-static double bandwidth(int threads)
-{
-    float *data = malloc(sizeof(float) * FLOATS * (size_t)threads);
-    double best = 0;
-    if (!data)
-        return 0;
-    for (int round = 0; round <= ROUNDS; round++) { /* the first round touches the pages */
-        double start = seconds();
-#pragma omp parallel num_threads(threads)
-        {
-            float *own = data + FLOATS * (size_t)omp_get_thread_num();
-            if (round == 0) {
-                memset(own, 0, sizeof(float) * FLOATS);
-            } else {
-                typedef float vector __attribute__((vector_size(64), aligned(4)));
-                vector sum[4] = {{0}};
-                for (size_t i = 0; i < FLOATS; i += 64)
-                    for (int j = 0; j < 4; j++)
-                        sum[j] += *(vector *)(own + i + 16 * j);
-                volatile float sink = sum[0][0] + sum[1][0] + sum[2][0] + sum[3][0];
-                (void)sink;
-            }
-        }
-        double rate = 4.0 * (double)FLOATS * threads / (seconds() - start);
-        best = round > 0 && rate > best ? rate : best;
-    }
-    free(data);
-    return best;
-}
-
-int main(int count, char **arguments)
-{
-    const char *isa = count > 1 ? arguments[1] : "generic";
-    int threads = count > 2 ? atoi(arguments[2]) : 1;
-    double rate = 0;
+static const struct {
+    const char *isa;
+    float (*loop)(long);
+    int width;
+} loops[] = {
 #if defined(__x86_64__)
-    if (!strcmp(isa, "avx512"))
-        rate = peak(avx512_fma, 16, threads);
-    else if (!strcmp(isa, "avx2"))
-        rate = peak(avx2_fma, 8, threads);
+    {"avx512", avx512_fma, 16},
+    {"avx2", avx2_fma, 8},
 #else
-    if (!strcmp(isa, "neon"))
-        rate = peak(neon_fma, 4, threads);
+    {"neon", neon_fma, 4},
 #endif
-    if (rate == 0)
-        rate = peak(generic_fma, 4, threads);
-    printf("%.3f %.3f\n", rate / 1e9, bandwidth(threads) / 1e9);
+    {"generic", generic_fma, 4},
+};
+
+/* Runs `steps` steps of multiply-adds on every thread; returns the floating point operations of all
+ * together, 0 where the instruction set is unknown. */
+double probe_multiply(const char *isa, int threads, long steps)
+{
+    for (size_t i = 0; i < sizeof loops / sizeof *loops; i++)
+        if (!strcmp(isa, loops[i].isa)) {
+            volatile float sink;
+#pragma omp parallel num_threads(threads)
+            sink = loops[i].loop(steps);
+            (void)sink;
+            return 2.0 * CHAINS * loops[i].width * (double)steps * threads;
+        }
     return 0;
+}
+
+/* Reads `floats` floats, 64 at a time, on every thread, those of a thread behind those of another.
+ * With `fill` it writes them, so that each thread has its pages near itself. */
+void probe_read(float *data, size_t floats, int threads, int fill)
+{
+#pragma omp parallel num_threads(threads)
+    {
+        float *own = data + floats * (size_t)omp_get_thread_num();
+        if (fill) {
+            memset(own, 0, sizeof(float) * floats);
+        } else {
+            typedef float vector __attribute__((vector_size(64), aligned(4)));
+            vector sum[4] = {{0}};
+            for (size_t i = 0; i + 64 <= floats; i += 64)
+                for (int j = 0; j < 4; j++)
+                    sum[j] += *(vector *)(own + i + 16 * j);
+            volatile float sink = sum[0][0] + sum[1][0] + sum[2][0] + sum[3][0];
+            (void)sink;
+        }
+    }
 }

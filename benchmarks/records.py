@@ -2,7 +2,8 @@
 
 One JSON object a line, appended and never rewritten, in `results/<machine>.jsonl`. All records of
 one run share `run`, the time at which it began. `share` compares with the peak that was probed in
-the same run, `ratio` with the fastest cnnfast on the same case: 2 means twice its time.
+turns with the case's contestants, `ratio` with the fastest cnnfast on the same case: 2 means twice
+its time.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from typing import Any
 from . import ROOT, allocator
 from .cases import Case
 from .contestants import Contestant
-from .probe import Peak
 from .starting import Start
 
 RESULTS = Path(__file__).with_name("results")
@@ -70,10 +70,12 @@ class Measure:
         return self.suite == "memory"
 
 
-def measure(case: Case, contestant: Contestant, samples: list[float]) -> Measure:
-    """Return the measure of `samples`, seconds a call."""
+def measure(
+    case: Case, contestant: Contestant, samples: list[float], peak: float | None = None
+) -> Measure:
+    """Return the measure of `samples`, seconds a call; `peak` in GFLOP/s, or GB/s for memory."""
     best, middle = min(samples), median(samples)
-    return Measure(
+    made = Measure(
         case.suite,
         case.name,
         case.kind,
@@ -88,6 +90,10 @@ def measure(case: Case, contestant: Contestant, samples: list[float]) -> Measure
         round(case.flops / best / 1e9, 3) if case.flops else None,
         round(case.bytes / best / 1e9, 3) if case.bytes else None,
     )
+    rate = made.gbytes if made.in_memory else made.gflops
+    if peak and rate:
+        made.peak, made.share = round(peak, 3), round(rate / peak, 4)
+    return made
 
 
 def measure_start(case: Case, contestant: Contestant, starts: list[Start]) -> Measure:
@@ -103,8 +109,8 @@ def measure_start(case: Case, contestant: Contestant, starts: list[Start]) -> Me
     return found
 
 
-def compare(measures: Iterable[Measure], peaks: Mapping[str, Peak]) -> None:
-    """Fill in each measure's share of the peak and its ratio to the fastest cnnfast."""
+def compare(measures: Iterable[Measure]) -> None:
+    """Fill in each measure's ratio to the fastest cnnfast."""
     measures = list(measures)
     fastest: dict[str, float] = {}
     for one in measures:
@@ -113,10 +119,6 @@ def compare(measures: Iterable[Measure], peaks: Mapping[str, Peak]) -> None:
     for one in measures:
         if one.case in fastest:
             one.ratio = round(one.best_ms / fastest[one.case], 4)
-        if one.isa in peaks and one.flops:
-            one.peak = peaks[one.isa].gbytes if one.in_memory else peaks[one.isa].gflops
-            rate = one.gbytes if one.in_memory else one.gflops
-            one.share = round(rate / one.peak, 4) if rate else None
 
 
 def _commit() -> str | None:

@@ -71,11 +71,25 @@ def _cell(found: dict[str, Measure], counts: Sum) -> str:
     """The summed time, with the share of the peak where there is one."""
     if not counts.keys() <= found.keys():
         return ""
-    best = sum(found[name].best_ms * count for name, count in counts.items())
-    flops = sum(found[name].flops * count for name, count in counts.items())
-    peak = next(iter(found[name].peak for name in counts))
+    ones = [(found[name], count) for name, count in counts.items()]
+    best = sum(one.best_ms * count for one, count in ones)
     time = f"{best:.3g} ms" if best < 100 else f"{best:.0f} ms"
-    return f"{time} ({flops / best / 1e6 / peak:.0%})" if peak and flops else time
+    if not all(one.flops and one.peak for one, _ in ones):
+        return time
+    flops = sum(one.flops * count for one, count in ones)
+    possible = sum((one.peak or 0) * 1e6 * one.best_ms * count for one, count in ones)
+    return f"{time} ({flops / possible:.0%})"
+
+
+def _peaks(measures: Sequence[Measure]) -> str:
+    """The least and the greatest peak of each instruction set."""
+    rates: dict[str, list[float]] = {}
+    for one in measures:
+        if one.peak and not one.in_memory:
+            rates.setdefault(one.isa, []).append(one.peak)
+    return ", ".join(
+        f"{min(found):.0f} to {max(found):.0f} GFLOP/s ({isa})" for isa, found in rates.items()
+    )
 
 
 def _title(label: str, versions: dict[str, str]) -> str:
@@ -99,13 +113,11 @@ def markdown(common: dict[str, Any], measures: Sequence[Measure]) -> str:
         cells = [_cell(found, counts) for found in columns.values()]
         if any(cells):
             out.append(f"| {title} | " + " | ".join(cells) + " |")
-    peaks = {one.isa: one.peak for one in measures if one.peak and not one.in_memory}
-    rates = ", ".join(f"{peak:.0f} GFLOP/s ({isa})" for isa, peak in peaks.items())
     threads = f"{common['threads']} thread" + "s" * (common["threads"] != 1)
     out += [
         "",
-        f"Best times; in brackets the share of the machine's peak, {rates or 'not measured'}, "
-        f"which the same run probed. {common['machine']}, {threads} for all, "
+        f"Best times; in brackets the share of the machine's peak, probed beside each case: "
+        f"{_peaks(measures) or 'not measured'}. {common['machine']}, {threads} for all, "
         f"{common['compiler']}, commit {common['commit'] or 'unknown'}, {common['run'][:10]}. "
         "Above 100%: Winograd's algorithm multiplies less than the direct one, whose work is "
         "counted. Forward, ten convolutions a call, fewer where they are long. PyTorch: eager, "

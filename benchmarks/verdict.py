@@ -2,7 +2,7 @@
 
 A ratio is a peer's best time over that of cnnfast on its best instruction set, so 2 means twice as
 fast; where several peers are named, the fastest of them counts. The direct kernels are compared
-with the peak that the same run probed. A network's start is compared with ONNX Runtime's.
+with the peak that was probed beside each case. A network's start is compared with ONNX Runtime's.
 """
 
 from __future__ import annotations
