@@ -202,7 +202,11 @@ def test_turns_are_interleaved_and_the_first_call_of_what_prepares_does_not_coun
     assert all(one.samples for one in timed)
 
 
-def test_a_long_call_without_preparation_runs_once() -> None:
+@pytest.mark.parametrize(("long", "times"), [(0.001, 1), (1.0, 2)])
+def test_a_long_call_without_preparation_runs_once_or_twice(
+    long: float, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "LONG", long)
     calls: list[int] = []
 
     def run() -> None:
@@ -211,7 +215,7 @@ def test_a_long_call_without_preparation_runs_once() -> None:
 
     timed = timing.Timed(run, lambda: None, prepares=False)
     timing.interleave([timed], budget=0.001, rounds=3)
-    assert len(calls) == len(timed.samples) == 1
+    assert len(calls) == len(timed.samples) == times
 
 
 def test_list_names_every_case(capsys: pytest.CaptureFixture[str]) -> None:

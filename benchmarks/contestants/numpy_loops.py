@@ -54,13 +54,19 @@ class NumPy:
         array = np.asarray(result)
         return array.transpose(0, 3, 1, 2) if array.ndim == 4 else array
 
+    def _normal(self, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
+        return normal(shape, seed).astype(self.dtype)
+
+    def _image(self, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
+        """An image of logical shape (N, C, H, W)."""
+        return _channels_last(self._normal(shape, seed))
+
     def _convolution(
         self, layer: Convolution, batch: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The input, the weight and the gradient of the result."""
-        x = _channels_last(normal(layer.in_shape(batch)))
-        w, dy = weight(layer.weight_shape), _channels_last(normal(layer.out_shape(batch), 3))
-        return x.astype(self.dtype), w.astype(self.dtype), dy.astype(self.dtype)
+        x, dy = self._image(layer.in_shape(batch)), self._image(layer.out_shape(batch), 3)
+        return x, weight(layer.weight_shape).astype(self.dtype), dy
 
     def conv2d_forward(self, layer: Convolution, batch: int) -> Run:
         """Convolution, depthwise where the layer is."""
@@ -82,32 +88,32 @@ class NumPy:
 
     def matmul(self, m: int, n: int, k: int, scale: float = 1.0) -> Run:
         """The product of two matrices."""
-        a, b = normal((m, k), 0, scale).astype(self.dtype), normal((k, n), 1).astype(self.dtype)
+        a, b = normal((m, k), 0, scale).astype(self.dtype), self._normal((k, n), 1)
         return lambda: self.products("mk,kn->mn", a, b)
 
     def linear(self, m: int, n: int, k: int) -> Run:
         """The product with a transposed weight."""
-        x, w = normal((m, k)).astype(self.dtype), weight((n, k)).astype(self.dtype)
+        x, w = self._normal((m, k)), weight((n, k)).astype(self.dtype)
         return lambda: self.products("mk,nk->mn", x, w)
 
     def relu(self, shape: tuple[int, ...]) -> Run:
         """The larger of x and 0."""
-        x = _channels_last(normal(shape))
+        x = self._image(shape)
         return lambda: np.maximum(x, 0)
 
     def add(self, shape: tuple[int, ...]) -> Run:
         """The sum of two arrays."""
-        a, b = _channels_last(normal(shape)), _channels_last(normal(shape, 1))
+        a, b = self._image(shape), self._image(shape, 1)
         return lambda: a + b
 
     def _batch_norm(self, shape: tuple[int, ...], training: bool) -> Run:
-        x, channels = _channels_last(normal(shape)), shape[1]
-        gamma, beta = normal((channels,), 1), normal((channels,), 2)
-        running = np.zeros(channels, np.float32), np.ones(channels, np.float32)
+        x, channels = self._image(shape), shape[1]
+        gamma, beta = self._normal((channels,), 1), self._normal((channels,), 2)
+        running = np.zeros(channels, self.dtype), np.ones(channels, self.dtype)
 
         def run() -> np.ndarray:
             mean, variance = (x.mean((0, 1, 2)), x.var((0, 1, 2))) if training else running
-            scale = gamma / np.sqrt(variance + np.float32(1e-5))
+            scale = gamma / np.sqrt(variance + self.dtype(1e-5))
             return x * scale + (beta - mean * scale)
 
         return run
@@ -122,7 +128,7 @@ class NumPy:
 
     def max_pool2d(self, shape: tuple[int, ...]) -> Run:
         """Windows of 3x3, stride 2, padded by 1."""
-        x = _channels_last(normal(shape))
+        x = self._image(shape)
         rows, columns = (size // 2 for size in shape[2:])
 
         def run() -> np.ndarray:
@@ -136,17 +142,18 @@ class NumPy:
 
     def mean_pool2d(self, shape: tuple[int, ...]) -> Run:
         """The mean of each channel."""
-        x = _channels_last(normal(shape))
+        x = self._image(shape)
         return lambda: x.mean((1, 2), keepdims=True)
 
     def softmax(self, rows: int, columns: int) -> Run:
         """Softmax over the columns."""
-        x = normal((rows, columns))
+        x = self._normal((rows, columns))
         return lambda: softmax(x)
 
     def sgd(self, count: int) -> Run:
         """SGD with momentum and weight decay, in place."""
-        p, g, buffer = normal((count,)), normal((count,), 1), np.zeros(count, np.float32)
+        p, g = self._normal((count,)), self._normal((count,), 1)
+        buffer = np.zeros(count, self.dtype)
 
         def run() -> np.ndarray:
             nonlocal p
@@ -158,8 +165,8 @@ class NumPy:
 
     def adam(self, count: int) -> Run:
         """Adam, in place."""
-        p, g = normal((count,)), normal((count,), 1)
-        m, v = np.zeros(count, np.float32), np.zeros(count, np.float32)
+        p, g = self._normal((count,)), self._normal((count,), 1)
+        m, v = np.zeros(count, self.dtype), np.zeros(count, self.dtype)
         step = 0
 
         def run() -> np.ndarray:
