@@ -1,5 +1,6 @@
 """Types of the binding; `_core.pyx` documents each function."""
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -23,7 +24,11 @@ class Taps:
 
 class Recording:
     destination: np.ndarray | None
-    def __init__(self, unknown: type[np.ndarray] | None = None) -> None: ...
+    renewals: list[Callable[[], None]]
+    repeated: bool
+    def __init__(
+        self, unknown: type[np.ndarray] | None = None, repeated: bool = False
+    ) -> None: ...
     def __len__(self) -> int: ...
     def __enter__(self) -> Recording: ...
     def __exit__(
@@ -86,7 +91,7 @@ def empty_image(n: int, c: int, h: int, w: int) -> np.ndarray: ...
 def empty_like(x: np.ndarray) -> np.ndarray: ...
 def is_image(x: np.ndarray | None) -> bool: ...
 def is_recording() -> bool: ...
-def is_replayed() -> bool: ...
+def repeated_recording() -> Recording | None: ...
 def unary(kind: str, y: np.ndarray, x: np.ndarray, alpha: float = 0, beta: float = 0) -> None: ...
 def unary_backward(
     kind: str,
@@ -379,44 +384,35 @@ def nll_backward(
     ignore_index: int,
     reduction: str,
 ) -> None: ...
-def dropout(y: np.ndarray, x: np.ndarray, p: float, seed: int) -> None: ...
+def dropout(y: np.ndarray, x: np.ndarray, seed: np.ndarray, p: float) -> None: ...
 def resample(y: np.ndarray, x: np.ndarray, rows: Taps, cols: Taps) -> None: ...
 def take(y: np.ndarray, x: np.ndarray, index: np.ndarray) -> None: ...
 def add_at(dx: np.ndarray, dy: np.ndarray, index: np.ndarray) -> None: ...
 def sgd_update(
     param: np.ndarray,
-    grad: np.ndarray,
     momentum_buffer: np.ndarray | None,
-    lr: float,
-    momentum: float,
-    dampening: float,
-    weight_decay: float,
+    grad: np.ndarray,
+    settings: np.ndarray,
     nesterov: bool,
     first: bool,
 ) -> None: ...
 def adam_update(
     param: np.ndarray,
-    grad: np.ndarray,
     exp_avg: np.ndarray,
     exp_avg_sq: np.ndarray,
-    lr: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    weight_decay: float,
+    max_exp_avg_sq: np.ndarray | None,
+    step: np.ndarray,
+    grad: np.ndarray,
+    settings: np.ndarray,
     decoupled: bool,
-    step: int,
 ) -> None: ...
 def rmsprop_update(
     param: np.ndarray,
-    grad: np.ndarray,
     square_avg: np.ndarray,
     momentum_buffer: np.ndarray | None,
     grad_avg: np.ndarray | None,
-    lr: float,
-    alpha: float,
-    eps: float,
-    weight_decay: float,
-    momentum: float,
-    centered: bool,
+    step: np.ndarray,
+    grad: np.ndarray,
+    settings: np.ndarray,
 ) -> None: ...
+def counter_add(y: np.ndarray, x: np.ndarray, by: int) -> None: ...

@@ -291,7 +291,10 @@ cdef class Recording:
 
     With `unknown`, a subclass of ndarray, it records without computing: inside, arrays are made of
     that class, and what reads an array that was named to `add_unknown`, or anything that follows
-    from it, is appended but not run. `cnnfast.compile` makes a `Plan` of such a recording.
+    from it, is appended but not run. `cnnfast.compile` makes a `Plan` of such a recording. With
+    `repeated` the plan will run on the same parameters and states again and again, as a training
+    step does. Then, and in every `replay`, the functions in `renewals` are called first: they write
+    what is new each time (learning rates, seeds) into memory that recorded calls read.
 
     Examples
     --------
@@ -311,14 +314,18 @@ cdef class Recording:
     cdef list kept
     cdef dict dependent
     cdef type unknown
+    cdef readonly list renewals
+    cdef readonly bint repeated
     cdef public cnp.ndarray destination
     cdef unsigned long owner
     cdef str isa
 
-    def __cinit__(self, type unknown=None):
+    def __cinit__(self, type unknown=None, bint repeated=False):
         self.kept = []
         self.dependent = {}
         self.unknown = unknown
+        self.renewals = []
+        self.repeated = repeated or unknown is None
 
     def __dealloc__(self):
         free(self.table)
@@ -377,6 +384,8 @@ cdef class Recording:
         self.expect_isa()
         if self.unknown is not None:
             raise RuntimeError("a recording of unknown values is for a Plan, not for replay")
+        for renew in self.renewals:
+            renew()
         with nogil:
             status = cnf_replay(self.table, self.count)
         check(status, "replay")
@@ -442,9 +451,9 @@ cpdef bint is_recording():
     return _recording is not None and _recording.owner == PyThread_get_thread_ident()
 
 
-cpdef bint is_replayed():
-    """Whether they are recorded to be repeated on the same arrays, whose values may change."""
-    return is_recording() and _recording.unknown is None
+cpdef Recording repeated_recording():
+    """The recording of this thread that is to be repeated on the same arrays, or None."""
+    return _recording if is_recording() and _recording.repeated else None
 
 
 cdef int check(cnf_status status, str what) except -1:

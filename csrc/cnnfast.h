@@ -394,13 +394,20 @@ typedef struct {
 
 /* ---- dropout ----------------------------------------------------------------------------- */
 
-/* y = x * mask over a (rows, c) matrix; the mask is 0 with probability p, else 1 / (1 - p). */
+/* y = x * mask over a (rows, c) matrix; the mask is 0 with probability p, else 1 / (1 - p). It is a
+ * function of a seed, read from memory, and of the position r * c + i. */
 typedef struct {
     int64_t rows, c;
     int64_t x_pitch, y_pitch;
-    int64_t seed; /* the mask is a function of the seed and of the position r * c + i */
     double p;
 } cnf_dropout;
+
+/* ---- counter ----------------------------------------------------------------------------- */
+
+/* y = x + by, of one number each. */
+typedef struct {
+    int64_t by;
+} cnf_counter;
 
 /* ---- resize ------------------------------------------------------------------------------ */
 
@@ -415,26 +422,34 @@ typedef struct {
 
 /* ---- optim ------------------------------------------------------------------------------- */
 
-/* One step over n parameters. The fields are torch.optim's hyperparameters; those that a schedule
- * changes from step to step stand here and nowhere else, so a recording needs only new values. */
+/* One step over n parameters. The settings are torch.optim's hyperparameters. A schedule changes
+ * them from step to step, so they are an operand, which a recording reads anew. */
 typedef struct {
     int64_t n;
-    double lr, momentum, dampening, weight_decay;
     int64_t nesterov;
     int64_t first; /* the momentum buffer holds nothing yet: it becomes the gradient */
 } cnf_sgd;
 
 typedef struct {
-    int64_t n;
-    double lr, beta1, beta2, eps, weight_decay;
-    int64_t decoupled; /* AdamW: the decay shrinks the parameter instead of joining the gradient */
-    int64_t step;      /* counts from 1, for the bias corrections */
-} cnf_adam;
+    double lr, momentum, dampening, weight_decay;
+} cnf_sgd_settings;
 
 typedef struct {
     int64_t n;
-    double lr, alpha, eps, weight_decay, momentum;
+    int64_t decoupled; /* AdamW: the decay shrinks the parameter instead of joining the gradient */
+} cnf_adam;
+
+typedef struct {
+    double lr, beta1, beta2, eps, weight_decay;
+} cnf_adam_settings;
+
+typedef struct {
+    int64_t n;
 } cnf_rmsprop;
+
+typedef struct {
+    double lr, alpha, eps, weight_decay, momentum;
+} cnf_rmsprop_settings;
 
 #ifdef __cplusplus
 }

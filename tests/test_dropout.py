@@ -58,7 +58,7 @@ def test_reference_has_the_known_answers(seed: int, counter: list[int], expected
 def test_mask(isa: str, n: int, p: float) -> None:
     seed = 2**63 - 12345
     x, y = np.ones((1, n), np.float32), np.zeros((1, n), np.float32)
-    _core.dropout(y, x, p, seed)
+    _core.dropout(y, x, np.array([seed]), p)
     np.testing.assert_array_equal(y[0], mask(seed, n, p))
 
 
@@ -66,7 +66,7 @@ def test_mask(isa: str, n: int, p: float) -> None:
 def test_mask_does_not_depend_on_the_pitch(isa: str, rows: int, c: int, pitch: int) -> None:
     x = np.ones((rows, pitch), np.float32)[:, :c]
     y = np.zeros((rows, pitch), np.float32)
-    _core.dropout(y[:, :c], x, 0.4, 99)
+    _core.dropout(y[:, :c], x, np.array([99]), 0.4)
     np.testing.assert_array_equal(y[:, :c].ravel(), mask(99, rows * c, 0.4))
     assert not y[:, c:].any()
 
@@ -85,7 +85,7 @@ def test_threads(isa: str, same_bits: Any) -> None:
 @pytest.mark.parametrize("n", [1, 17, 64, 100])
 def test_guards(isa: str, guarded: Any, before: bool, n: int) -> None:
     x, y = (guarded(np.ones((1, n), np.float32), before) for _ in range(2))
-    _core.dropout(y, x, 0.5, 1)
+    _core.dropout(y, x, np.array([1]), 0.5)
     np.testing.assert_array_equal(y[0], mask(1, n, 0.5))
 
 

@@ -19,9 +19,10 @@ SGD = [
     {"momentum": 0.9, "dampening": 0.0, "weight_decay": 0.1, "nesterov": True},
 ]
 ADAM = [
-    {"weight_decay": decay, "decoupled": decoupled}
+    {"weight_decay": decay, "decoupled": decoupled, "amsgrad": amsgrad}
     for decay in (0.0, 0.1)
     for decoupled in (False, True)
+    for amsgrad in (False, True)
 ]
 RMSPROP = [
     {"weight_decay": 0.1, "momentum": momentum, "centered": centered}
@@ -50,7 +51,10 @@ def adam(p: np.ndarray, g: np.ndarray, s: State, t: int, **o: Any) -> None:
         g = g + o["weight_decay"] * p
     s["m"] = 0.9 * s.get("m", 0) + 0.1 * g
     s["v"] = 0.999 * s.get("v", 0) + 0.001 * g * g
-    root = np.sqrt(s["v"] / (1 - 0.999**t)) + 1e-8
+    v = s["v"]
+    if o["amsgrad"]:
+        v = s["w"] = np.maximum(s.get("w", 0), v)
+    root = np.sqrt(v / (1 - 0.999**t)) + 1e-8
     p -= 0.01 * s["m"] / (1 - 0.9**t) / root
 
 
@@ -71,15 +75,18 @@ def rmsprop(p: np.ndarray, g: np.ndarray, s: State, t: int, **o: Any) -> None:
 def core_sgd(p: np.ndarray, g: np.ndarray, s: State, t: int, **o: Any) -> None:
     """The kernel; its buffer starts as NaN, since the first step must not read it."""
     buffer = s.setdefault("buffer", np.full_like(p, np.nan)) if o["momentum"] else None
-    _core.sgd_update(
-        p, g, buffer, 0.1, o["momentum"], o["dampening"], o["weight_decay"], o["nesterov"], t == 1
-    )
+    settings = np.array([0.1, o["momentum"], o["dampening"], o["weight_decay"]])
+    _core.sgd_update(p, buffer, g, settings, o["nesterov"], t == 1)
 
 
 def core_adam(p: np.ndarray, g: np.ndarray, s: State, t: int, **o: Any) -> None:
     """The kernel on states that start at zero."""
     m, v = (s.setdefault(name, np.zeros_like(p)) for name in "mv")
-    _core.adam_update(p, g, m, v, 0.01, 0.9, 0.999, 1e-8, o["weight_decay"], o["decoupled"], t)
+    w = s.setdefault("w", np.zeros_like(p)) if o["amsgrad"] else None
+    step = np.array(t - 1, np.float32)
+    settings = np.array([0.01, 0.9, 0.999, 1e-8, o["weight_decay"]])
+    _core.adam_update(p, m, v, w, step, g, settings, o["decoupled"])
+    assert step == t
 
 
 def core_rmsprop(p: np.ndarray, g: np.ndarray, s: State, t: int, **o: Any) -> None:
@@ -87,9 +94,10 @@ def core_rmsprop(p: np.ndarray, g: np.ndarray, s: State, t: int, **o: Any) -> No
     v = s.setdefault("v", np.zeros_like(p))
     b = s.setdefault("b", np.zeros_like(p)) if o["momentum"] else None
     a = s.setdefault("a", np.zeros_like(p)) if o["centered"] else None
-    _core.rmsprop_update(
-        p, g, v, b, a, 0.01, 0.99, 1e-8, o["weight_decay"], o["momentum"], o["centered"]
-    )
+    step = np.array(t - 1, np.float32)
+    settings = np.array([0.01, 0.99, 1e-8, o["weight_decay"], o["momentum"]])
+    _core.rmsprop_update(p, v, b, a, step, g, settings)
+    assert step == t
 
 
 CASES = (
@@ -162,11 +170,23 @@ def test_torch(name: str, kernel: Any, options: dict[str, Any]) -> None:
 
 def test_bad_operands() -> None:
     p, other = np.zeros(4, np.float32), np.zeros(5, np.float32)
+    step, four, five = np.zeros((), np.float32), np.zeros(4), np.zeros(5)
     with pytest.raises(ValueError, match="grad: expected 4"):
-        _core.sgd_update(p, other, None, 0.1, 0, 0, 0, False, True)
+        _core.sgd_update(p, None, other, four, False, True)
+    with pytest.raises(ValueError, match="settings: expected 4"):
+        _core.sgd_update(p, None, p, five, False, True)
     with pytest.raises(ValueError, match="exp_avg_sq"):
-        _core.adam_update(p, p, p.copy(), other, 0.1, 0.9, 0.999, 1e-8, 0, False, 1)
-    with pytest.raises(ValueError, match="counts from 1"):
-        _core.adam_update(p, p, p.copy(), p.copy(), 0.1, 0.9, 0.999, 1e-8, 0, False, 0)
+        _core.adam_update(p, p.copy(), other, None, step, p, five, False)
+    with pytest.raises(ValueError, match="number of steps"):
+        _core.adam_update(p, p.copy(), p.copy(), None, np.full_like(step, -1), p, five, False)
     with pytest.raises(ValueError, match="grad_avg"):
-        _core.rmsprop_update(p, p, p.copy(), None, None, 0.1, 0.99, 1e-8, 0, 0, True)
+        _core.rmsprop_update(p, p.copy(), None, other, step, p, five)
+
+
+def test_counters() -> None:
+    x, y = np.array(2**53 + 1), np.array(0)
+    _core.counter_add(x, x, 1)
+    _core.counter_add(y, x, 0)
+    assert (int(x), int(y)) == (2**53 + 2, 2**53 + 2)
+    with pytest.raises(ValueError, match="x: expected 1 contiguous"):
+        _core.counter_add(y, np.zeros(2, np.int64), 1)

@@ -13,7 +13,7 @@ from rounding import uniform
 import cnnfast
 from cnnfast import Tensor, _core, nn
 from cnnfast import functional as F
-from cnnfast.optim import SGD, Adam
+from cnnfast.optim import SGD, Adam, RMSprop
 
 SHAPE = (4, 3, 12, 16)
 
@@ -173,19 +173,10 @@ def assigned(key: object) -> Tensor:
     return x
 
 
-def stepped(make: Callable[..., Any], **settings: Any) -> None:
-    p = Tensor([1.0, -2.0], requires_grad=True)
-    p.grad = Tensor([0.5, 0.25])
-    make([p], **settings).step()
-
-
-X, NORM = Tensor([1.0, -2.0, 3.0], requires_grad=True), nn.BatchNorm1d(3)
+X, NORM = Tensor([1.0, -2.0, 3.0], requires_grad=True), nn.BatchNorm1d(3, momentum=None)
 NOT_REPEATED: dict[str, tuple[Callable[[], Any], str]] = {
-    "num_batches_tracked": (lambda: NORM(Tensor(uniform(4, 3))), "num_batches_tracked"),
-    "Adam": (lambda: stepped(Adam), "count of steps"),
-    "amsgrad": (lambda: stepped(Adam, amsgrad=True), "count of steps"),
+    "cumulative average": (lambda: NORM(Tensor(uniform(4, 3))), "cumulative average of a batch"),
     "clipping": (lambda: nn.utils.clip_grad_norm_([X], 1.0), "norm of gradients"),
-    "dropout": (lambda: F.dropout(X), "dropout's mask"),
     "assignment": (lambda: assigned(np.array([0, 2])), "assignment through index arrays"),
     "index": (lambda: X[Tensor(np.array([0, 2]))], "index by an array"),
     "gather": (lambda: F.gather(X, 0, whole(1)), "index by an array"),
@@ -225,6 +216,51 @@ def test_assignment_to_a_slice_replays_with_its_gradient() -> None:
     recording.replay()
     np.testing.assert_array_equal(z.detach().numpy()[1:3], y.numpy())
     np.testing.assert_array_equal(gradient, 2 * dy * np.float32([[1], [0], [0], [1]]))
+
+
+@pytest.mark.parametrize(
+    ("make", "settings"),
+    [
+        (SGD, {"momentum": 0.9}), (Adam, {}), (Adam, {"amsgrad": True}),
+        (RMSprop, {"centered": True}),
+    ],
+)
+def test_updates_replay_with_the_settings_of_then(make: Any, settings: dict[str, Any]) -> None:
+    def run(replayed: bool) -> bytes:
+        p = Tensor([1.0, -2.0], requires_grad=True)
+        p.grad = Tensor([0.5, 0.25])
+        optimizer = make([p], lr=0.5, **settings)
+        optimizer.step()  # the states begin here
+        with _core.Recording() as recording:
+            optimizer.step()
+        for lr in (0.25, 0.0625):
+            optimizer.param_groups[0].update(lr=lr, weight_decay=lr)
+            (recording.replay if replayed else optimizer.step)()
+        state = optimizer.state[p].values()
+        return b"".join(tensor.detach().numpy().tobytes() for tensor in (p, *state))
+
+    assert run(True) == run(False)
+
+
+def test_batch_norm_counts_in_a_replay() -> None:
+    norm, x = nn.BatchNorm1d(3), Tensor(uniform(4, 3))
+    with _core.Recording() as recording:
+        norm(x)
+    recording.replay()
+    assert int(norm.num_batches_tracked) == 2
+
+
+def test_dropout_replays_with_the_masks_of_eager_calls() -> None:
+    x = Tensor(np.ones((4, 100)))
+    cnnfast.manual_seed(1)
+    wanted = [[F.dropout(x).numpy().copy() for _ in range(2)] for _ in range(3)]
+    cnnfast.manual_seed(1)
+    with _core.Recording() as recording:
+        masks = [F.dropout(x) for _ in range(2)]
+    for i in range(3):
+        if i:
+            recording.replay()
+        np.testing.assert_array_equal([mask.numpy() for mask in masks], wanted[i])
 
 
 def test_maximize_replays() -> None:

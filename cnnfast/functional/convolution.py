@@ -11,6 +11,7 @@ from .. import _core, shapes
 from ..autograd import record
 from ..backends.conv2d import choose
 from ..layout import as_dense, as_image
+from ..replay import is_repeated
 from ..shapes import Padding, Pair
 from ..tensor import Tensor, as_float
 
@@ -41,7 +42,7 @@ def packed_weight(
     key = ("conv2d", shape, attributes, backward, algorithm, _core.isa())
     counter = weight.version_counter
     version = counter[0] + counter[2]  # grows with either
-    kept = not (_core.is_replayed() or (counter[2] and weight.is_lent))
+    kept = not (is_repeated() or (counter[2] and weight.is_lent))
     found = weight.packed.get(key)
     if found is not None and found[0] == version and kept:
         return found[1]

@@ -8,7 +8,7 @@ from .. import _core
 from ..autograd import record, record_in_place
 from ..layout import as_dense, as_image, as_rows
 from ..random import generator
-from ..replay import refuse_replay
+from ..replay import on_replay
 from ..tensor import Tensor, as_float
 from .arithmetic import MUL
 from .elementwise import apply_binary, writable
@@ -16,10 +16,16 @@ from .elementwise import apply_binary, writable
 __all__ = ["dropout", "dropout1d", "dropout2d"]
 
 
-def _seed() -> int:
-    """Return a new seed, which a replay would use again."""
-    refuse_replay("dropout's mask")
-    return int(generator().integers(2**63))
+def _seed() -> np.ndarray:
+    """Return a new seed, int64 (1,), in whose place each replay puts another."""
+    seed = np.empty(1, np.int64)
+
+    def draw() -> None:
+        seed[0] = generator().integers(2**63)
+
+    draw()
+    on_replay(draw, seed)
+    return seed
 
 
 def _check(p: float) -> None:
@@ -34,7 +40,7 @@ def _rows(array: np.ndarray) -> np.ndarray:
     return as_dense(array).reshape(1, array.size)
 
 
-def _apply(array: np.ndarray, p: float, seed: int) -> np.ndarray:
+def _apply(array: np.ndarray, p: float, seed: np.ndarray) -> np.ndarray:
     """Return array * mask as a new array."""
     if array.ndim == 4:
         array = as_image(array)
@@ -42,7 +48,7 @@ def _apply(array: np.ndarray, p: float, seed: int) -> np.ndarray:
     else:
         array = as_dense(array)
         y = _core.empty(array.shape)
-    _core.dropout(_rows(y), _rows(array), p, seed)
+    _core.dropout(_rows(y), _rows(array), seed, p)
     return y
 
 

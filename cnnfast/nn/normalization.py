@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import _core
 from .. import functional as F
 from ..replay import refuse_replay
 from ..tensor import Tensor
@@ -127,11 +128,12 @@ class _BatchNorm(_RunningNorm):
         update = self.training and self.track_running_stats
         momentum = 0.0 if self.momentum is None else self.momentum
         if update:
-            refuse_replay("num_batches_tracked of a batch normalisation")
-            batches = int(self.num_batches_tracked.array) + 1
-            self.num_batches_tracked.copy_(batches)
+            batches = self.num_batches_tracked
+            _core.counter_add(batches.array, batches.array, 1)
+            batches.bump_version()
             if self.momentum is None:  # a cumulative average over all batches
-                momentum = 1.0 / batches
+                refuse_replay("the cumulative average of a batch normalisation")
+                momentum = 1.0 / int(batches.array)
         use_batch = self.training or self.running_mean is None
         use_running = update or not self.training
         return F.batch_norm(

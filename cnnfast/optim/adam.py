@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from ..replay import refuse_replay
 from ..tensor import Tensor
 from .optimizer import Optimizer, Params, State, check_range
 
@@ -28,7 +27,7 @@ class Adam(Optimizer):
     weight_decay : float
         Times the parameter, added to the gradient; see AdamW for the decoupled form.
     amsgrad : bool
-        Divide by the largest mean square so far. Computed in NumPy, several passes a step.
+        Divide by the largest mean square so far.
     maximize : bool
         Climb instead of descend.
     decoupled_weight_decay : bool
@@ -83,46 +82,22 @@ class Adam(Optimizer):
         }
         super().__init__(params, settings)
 
+    def _numbers(self, group: dict[str, Any]) -> tuple[float, ...]:
+        return group["lr"], *group["betas"], group["eps"], group["weight_decay"]
+
     def _update(
-        self, param: np.ndarray, grad: np.ndarray, state: State, group: dict[str, Any]
+        self, param: np.ndarray, grad: np.ndarray, state: State, group: dict[str, Any],
+        settings: np.ndarray,
     ) -> None:
         if not state:
             state["step"] = Tensor.wrap(np.zeros((), np.float32))
-            state["exp_avg"] = Tensor.wrap(np.zeros_like(param))
-            state["exp_avg_sq"] = Tensor.wrap(np.zeros_like(param))
-            if group["amsgrad"]:
-                state["max_exp_avg_sq"] = Tensor.wrap(np.zeros_like(param))
-        refuse_replay("Adam's count of steps")
-        state["step"].array[...] += 1
-        if group["amsgrad"]:
-            _amsgrad_update(param, grad, state, group)
-            return
-        beta1, beta2 = group["betas"]
+            for name in ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")[: 3 if group["amsgrad"] else 2]:
+                state[name] = Tensor.wrap(np.zeros(param.shape, np.float32))
+        largest = state["max_exp_avg_sq"].array if group["amsgrad"] else None
         _core.adam_update(
-            param, grad, state["exp_avg"].array, state["exp_avg_sq"].array, group["lr"],
-            beta1, beta2, group["eps"], group["weight_decay"], group["decoupled_weight_decay"],
-            int(state["step"].array),
+            param, state["exp_avg"].array, state["exp_avg_sq"].array, largest,
+            state["step"].array, grad, settings, group["decoupled_weight_decay"],
         )  # fmt: skip
-
-
-def _amsgrad_update(
-    param: np.ndarray, grad: np.ndarray, state: State, group: dict[str, Any]
-) -> None:
-    """One step of Adam in place, with the running maximum that the fused primitive has not."""
-    beta1, beta2 = group["betas"]
-    step = int(state["step"].array)
-    mean, square = state["exp_avg"].array, state["exp_avg_sq"].array
-    largest = state["max_exp_avg_sq"].array
-    if group["decoupled_weight_decay"]:
-        param *= 1 - group["lr"] * group["weight_decay"]
-    else:
-        grad = grad + group["weight_decay"] * param
-    mean += (1 - beta1) * (grad - mean)
-    square *= beta2
-    square += (1 - beta2) * grad * grad
-    np.maximum(largest, square, out=largest)
-    root = np.sqrt(largest) / (1 - beta2**step) ** 0.5
-    param -= group["lr"] / (1 - beta1**step) * mean / (root + group["eps"])
 
 
 class AdamW(Adam):

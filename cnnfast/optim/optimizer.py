@@ -1,7 +1,9 @@
 """Optimizer: the base class that walks parameter groups, keeps state and saves it.
 
 A subclass defines `_update`, which calls one fused primitive of `_core` for one parameter: the
-primitive reads the gradient and writes parameter and state in place. Parameter groups, arguments
+primitive reads the gradient and writes parameter and state in place. The settings that it computes
+with, `_numbers`, it reads from memory of the group, which is renewed before each step; so a
+recorded step follows the schedule of the learning rate. Parameter groups, arguments
 and the layout of `state_dict` are torch.optim's. Called by the Trainer and by schedules.
 """
 
@@ -16,6 +18,7 @@ import numpy as np
 from .. import _core
 from ..autograd import enable_grad
 from ..layout import as_dense
+from ..replay import on_replay
 from ..tensor import Tensor, as_tensor
 
 __all__ = ["Optimizer", "Params", "State", "check_range"]
@@ -58,6 +61,7 @@ class Optimizer:
         self.defaults = defaults
         self.state: defaultdict[Tensor, State] = defaultdict(dict)
         self.param_groups: list[dict[str, Any]] = []
+        self._memory: list[np.ndarray] = []  # the settings of each group that primitives read
         self.has_stepped = False  # a schedule warns when it steps before its optimiser
         for group in groups if isinstance(groups[0], dict) else [{"params": groups}]:
             self.add_param_group(group)
@@ -89,7 +93,9 @@ class Optimizer:
             if id(param) in taken:
                 raise ValueError("some parameters appear in more than one place")
             taken.add(id(param))
-        self.param_groups.append({**self.defaults, **param_group, "params": params})
+        group = {**self.defaults, **param_group, "params": params}
+        self.param_groups.append(group)
+        self._memory.append(np.array(self._numbers(group), np.float64))
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of all parameters, or fill them with zeros."""
@@ -116,14 +122,27 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        for group in self.param_groups:
+        self._renew()
+        on_replay(self._renew)
+        for group, settings in zip(self.param_groups, self._memory, strict=True):
             for param in group["params"]:
                 if param.grad is not None:
-                    self._update_dense(param, param.grad.array, group)
-        self.has_stepped = True
+                    self._update_dense(param, param.grad.array, group, settings)
         return loss
 
-    def _update_dense(self, param: Tensor, grad: np.ndarray, group: dict[str, Any]) -> None:
+    def _renew(self) -> None:
+        """Write the settings of now to where the next step reads them."""
+        for group, settings in zip(self.param_groups, self._memory, strict=True):
+            settings[:] = self._numbers(group)
+        self.has_stepped = True
+
+    def _numbers(self, group: dict[str, Any]) -> tuple[float, ...]:
+        """Return the settings of a group that `_update` is handed as an array of float64."""
+        return ()
+
+    def _update_dense(
+        self, param: Tensor, grad: np.ndarray, group: dict[str, Any], settings: np.ndarray
+    ) -> None:
         # The primitives take C-contiguous arrays. A Parameter is one, and so is its gradient; a
         # leaf Tensor stored as an image is updated through a copy.
         target, grad = as_dense(param.array), as_dense(grad)
@@ -131,13 +150,14 @@ class Optimizer:
             falling = _core.empty(grad.shape)
             _core.unary("neg", falling, grad)
             grad = falling
-        self._update(target, grad, self.state[param], group)
+        self._update(target, grad, self.state[param], group, settings)
         if target is not param.array:
             _core.copy(param.array, target)
         param.bump_version()
 
     def _update(
-        self, param: np.ndarray, grad: np.ndarray, state: State, group: dict[str, Any]
+        self, param: np.ndarray, grad: np.ndarray, state: State, group: dict[str, Any],
+        settings: np.ndarray,
     ) -> None:
         """Update one parameter and its state in place; the arrays are C-contiguous."""
         raise NotImplementedError(f"{type(self).__name__} defines no _update")

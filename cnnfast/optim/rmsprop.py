@@ -81,20 +81,21 @@ class RMSprop(Optimizer):
         }
         super().__init__(params, settings)
 
+    def _numbers(self, group: dict[str, Any]) -> tuple[float, ...]:
+        names = ("lr", "alpha", "eps", "weight_decay", "momentum")
+        return tuple(group[name] for name in names)
+
     def _update(
-        self, param: np.ndarray, grad: np.ndarray, state: State, group: dict[str, Any]
+        self, param: np.ndarray, grad: np.ndarray, state: State, group: dict[str, Any],
+        settings: np.ndarray,
     ) -> None:
+        kept = {"square_avg": True, "momentum_buffer": group["momentum"] > 0,
+                "grad_avg": group["centered"]}  # fmt: skip
         if not state:
             state["step"] = Tensor.wrap(np.zeros((), np.float32))
-            state["square_avg"] = Tensor.wrap(np.zeros_like(param))
-            if group["momentum"] > 0:
-                state["momentum_buffer"] = Tensor.wrap(np.zeros_like(param))
-            if group["centered"]:
-                state["grad_avg"] = Tensor.wrap(np.zeros_like(param))
-        state["step"].array[...] += 1
-        buffer = state["momentum_buffer"].array if group["momentum"] > 0 else None
-        mean = state["grad_avg"].array if group["centered"] else None
-        _core.rmsprop_update(
-            param, grad, state["square_avg"].array, buffer, mean, group["lr"], group["alpha"],
-            group["eps"], group["weight_decay"], group["momentum"], group["centered"],
-        )  # fmt: skip
+            for name, wanted in kept.items():
+                if wanted:
+                    state[name] = Tensor.wrap(np.zeros(param.shape, np.float32))
+        average, buffer, mean = (state[name].array if kept[name] else None for name in kept)
+        assert average is not None
+        _core.rmsprop_update(param, average, buffer, mean, state["step"].array, grad, settings)

@@ -77,16 +77,17 @@ class SGD(Optimizer):
         }
         super().__init__(params, settings)
 
+    def _numbers(self, group: dict[str, Any]) -> tuple[float, ...]:
+        return group["lr"], group["momentum"], group["dampening"], group["weight_decay"]
+
     def _update(
-        self, param: np.ndarray, grad: np.ndarray, state: State, group: dict[str, Any]
+        self, param: np.ndarray, grad: np.ndarray, state: State, group: dict[str, Any],
+        settings: np.ndarray,
     ) -> None:
         buffer, first = None, False
         if group["momentum"] != 0:
             first = state.get("momentum_buffer") is None
             if first:
-                state["momentum_buffer"] = Tensor.wrap(np.empty_like(param))
+                state["momentum_buffer"] = Tensor.wrap(np.empty(param.shape, np.float32))
             buffer = state["momentum_buffer"].array
-        _core.sgd_update(
-            param, grad, buffer, group["lr"], group["momentum"], group["dampening"],
-            group["weight_decay"], group["nesterov"], first,
-        )  # fmt: skip
+        _core.sgd_update(param, buffer, grad, settings, group["nesterov"], first)

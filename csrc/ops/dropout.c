@@ -15,6 +15,7 @@ typedef struct {
     cnf_dropout d;
     float *y;
     const float *x;
+    uint64_t seed;
     uint32_t threshold;
     float scale;
 } dropout;
@@ -26,7 +27,7 @@ static void piece_task(const void *context, int64_t task, int thread)
     const dropout *f = context;
     const int64_t at = task * TASK_FLOATS;
     cnf_kernel->dropout_apply(f->y + at, f->x + at, cnf_min(TASK_FLOATS, f->d.c - at), at,
-                              (uint64_t)f->d.seed, f->threshold, f->scale);
+                              f->seed, f->threshold, f->scale);
 }
 
 static void rows_task(const void *context, int64_t task, int thread)
@@ -38,10 +39,11 @@ static void rows_task(const void *context, int64_t task, int thread)
     const int64_t end = cnf_min(d->rows, (task + 1) * step);
     for (int64_t r = task * step; r < end; r++)
         cnf_kernel->dropout_apply(f->y + r * d->y_pitch, f->x + r * d->x_pitch, d->c, r * d->c,
-                                  (uint64_t)d->seed, f->threshold, f->scale);
+                                  f->seed, f->threshold, f->scale);
 }
 
-cnf_status cnf_dropout_apply(float *y, const float *x, const cnf_dropout *d, void *scratch)
+cnf_status cnf_dropout_apply(float *y, const float *x, const int64_t *seed, const cnf_dropout *d,
+                             void *scratch)
 {
     (void)scratch;
     if (!(d->p >= 0 && d->p <= 1))
@@ -49,7 +51,7 @@ cnf_status cnf_dropout_apply(float *y, const float *x, const cnf_dropout *d, voi
     if (d->rows * d->c == 0)
         return CNF_OK;
     const double limit = d->p * 4294967296.0; /* of 2^32 numbers */
-    dropout f = {*d, y, x, limit < 4294967295.0 ? (uint32_t)limit : UINT32_MAX,
+    dropout f = {*d, y, x, (uint64_t)*seed, limit < 4294967295.0 ? (uint32_t)limit : UINT32_MAX,
                  d->p < 1 ? (float)(1 / (1 - d->p)) : 0.0f};
     const double work = (double)(d->rows * d->c) * FLOPS * CNF_NS_PER_FLOP;
     if (d->x_pitch == d->c && d->y_pitch == d->c) {

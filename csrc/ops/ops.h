@@ -113,7 +113,11 @@ cnf_status cnf_nll_backward(float *dx, const float *dy, const float *weight_sum,
                             void *scratch);
 
 /* dropout */
-cnf_status cnf_dropout_apply(float *y, const float *x, const cnf_dropout *d, void *scratch);
+cnf_status cnf_dropout_apply(float *y, const float *x, const int64_t *seed, const cnf_dropout *d,
+                             void *scratch);
+
+/* counter: y may be x */
+cnf_status cnf_counter_add(int64_t *y, const int64_t *x, const cnf_counter *d, void *scratch);
 
 /* resize */
 cnf_status cnf_resample(float *y, const float *x, const int32_t *rows, const int32_t *cols,
@@ -127,13 +131,16 @@ cnf_status cnf_take(float *y, const float *x, const int64_t *index, const cnf_in
 cnf_status cnf_add_at(float *dx, const float *dy, const int64_t *index, const cnf_index *d,
                       void *scratch);
 
-/* optim: everything but grad is updated in place; momentum_buffer and grad_avg may be NULL */
-cnf_status cnf_sgd_update(float *param, const float *grad, float *momentum_buffer,
-                          const cnf_sgd *d, void *scratch);
-cnf_status cnf_adam_update(float *param, const float *grad, float *exp_avg, float *exp_avg_sq,
+/* optim: what is not const is updated in place; momentum_buffer, max_exp_avg_sq and grad_avg may be
+ * NULL. `step` is the number of steps before this one. */
+cnf_status cnf_sgd_update(float *param, float *momentum_buffer, const float *grad,
+                          const cnf_sgd_settings *settings, const cnf_sgd *d, void *scratch);
+cnf_status cnf_adam_update(float *param, float *exp_avg, float *exp_avg_sq, float *max_exp_avg_sq,
+                           float *step, const float *grad, const cnf_adam_settings *settings,
                            const cnf_adam *d, void *scratch);
-cnf_status cnf_rmsprop_update(float *param, const float *grad, float *square_avg,
-                              float *momentum_buffer, float *grad_avg, const cnf_rmsprop *d,
+cnf_status cnf_rmsprop_update(float *param, float *square_avg, float *momentum_buffer,
+                              float *grad_avg, float *step, const float *grad,
+                              const cnf_rmsprop_settings *settings, const cnf_rmsprop *d,
                               void *scratch);
 
 #endif

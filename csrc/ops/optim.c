@@ -9,8 +9,8 @@
 
 typedef struct {
     float *param;
-    const float *grad;
     float *state[3];
+    const float *grad;
     int64_t n;
     const void *step;
 } update;
@@ -38,22 +38,22 @@ static void sgd_task(const void *context, int64_t task, int thread)
     (void)thread;
     const update *u = context;
     int64_t n, i = begin(u, task, &n);
-    cnf_kernel->sgd_update(u->param + i, u->grad + i, at(u->state[0], i), n, u->step);
+    cnf_kernel->sgd_update(u->param + i, at(u->state[0], i), u->grad + i, n, u->step);
 }
 
-cnf_status cnf_sgd_update(float *param, const float *grad, float *momentum_buffer,
-                          const cnf_sgd *d, void *scratch)
+cnf_status cnf_sgd_update(float *param, float *momentum_buffer, const float *grad,
+                          const cnf_sgd_settings *settings, const cnf_sgd *d, void *scratch)
 {
     (void)scratch;
     cnf_sgd_step step = {
-        .lr = (float)d->lr,
-        .weight_decay = (float)d->weight_decay,
-        .momentum = (float)d->momentum,
-        .one_minus_dampening = (float)(1 - d->dampening),
+        .lr = (float)settings->lr,
+        .weight_decay = (float)settings->weight_decay,
+        .momentum = (float)settings->momentum,
+        .one_minus_dampening = (float)(1 - settings->dampening),
         .nesterov = d->nesterov != 0,
         .first = d->first != 0,
     };
-    update u = {param, grad, {momentum_buffer, NULL, NULL}, d->n, &step};
+    update u = {param, {momentum_buffer, NULL, NULL}, grad, d->n, &step};
     return sweep(&u, sgd_task);
 }
 
@@ -72,27 +72,31 @@ static void adam_task(const void *context, int64_t task, int thread)
     (void)thread;
     const update *u = context;
     int64_t n, i = begin(u, task, &n);
-    cnf_kernel->adam_update(u->param + i, u->grad + i, u->state[0] + i, u->state[1] + i, n,
-                            u->step);
+    cnf_kernel->adam_update(u->param + i, u->state[0] + i, u->state[1] + i, at(u->state[2], i),
+                            u->grad + i, n, u->step);
 }
 
-cnf_status cnf_adam_update(float *param, const float *grad, float *exp_avg, float *exp_avg_sq,
+cnf_status cnf_adam_update(float *param, float *exp_avg, float *exp_avg_sq, float *max_exp_avg_sq,
+                           float *step, const float *grad, const cnf_adam_settings *settings,
                            const cnf_adam *d, void *scratch)
 {
     (void)scratch;
-    if (d->step < 1)
+    const cnf_adam_settings s = *settings;
+    if (!(*step >= 0))
         return CNF_BAD_ARGUMENT;
-    cnf_adam_step step = {
-        .param_scale = d->decoupled ? (float)(1 - d->lr * d->weight_decay) : 1.0f,
-        .grad_decay = d->decoupled ? 0.0f : (float)d->weight_decay,
-        .one_minus_beta1 = (float)(1 - d->beta1),
-        .beta2 = (float)d->beta2,
-        .one_minus_beta2 = (float)(1 - d->beta2),
-        .eps = (float)d->eps,
-        .root_correction2 = (float)__builtin_sqrt(1 - power(d->beta2, d->step)),
-        .step_size = (float)(d->lr / (1 - power(d->beta1, d->step))),
+    *step += 1;
+    const int64_t steps = (int64_t)*step;
+    cnf_adam_step now = {
+        .param_scale = d->decoupled ? (float)(1 - s.lr * s.weight_decay) : 1.0f,
+        .grad_decay = d->decoupled ? 0.0f : (float)s.weight_decay,
+        .one_minus_beta1 = (float)(1 - s.beta1),
+        .beta2 = (float)s.beta2,
+        .one_minus_beta2 = (float)(1 - s.beta2),
+        .eps = (float)s.eps,
+        .root_correction2 = (float)__builtin_sqrt(1 - power(s.beta2, steps)),
+        .step_size = (float)(s.lr / (1 - power(s.beta1, steps))),
     };
-    update u = {param, grad, {exp_avg, exp_avg_sq, NULL}, d->n, &step};
+    update u = {param, {exp_avg, exp_avg_sq, max_exp_avg_sq}, grad, d->n, &now};
     return sweep(&u, adam_task);
 }
 
@@ -101,23 +105,25 @@ static void rmsprop_task(const void *context, int64_t task, int thread)
     (void)thread;
     const update *u = context;
     int64_t n, i = begin(u, task, &n);
-    cnf_kernel->rmsprop_update(u->param + i, u->grad + i, u->state[0] + i, at(u->state[1], i),
-                               at(u->state[2], i), n, u->step);
+    cnf_kernel->rmsprop_update(u->param + i, u->state[0] + i, at(u->state[1], i),
+                               at(u->state[2], i), u->grad + i, n, u->step);
 }
 
-cnf_status cnf_rmsprop_update(float *param, const float *grad, float *square_avg,
-                              float *momentum_buffer, float *grad_avg, const cnf_rmsprop *d,
+cnf_status cnf_rmsprop_update(float *param, float *square_avg, float *momentum_buffer,
+                              float *grad_avg, float *step, const float *grad,
+                              const cnf_rmsprop_settings *settings, const cnf_rmsprop *d,
                               void *scratch)
 {
     (void)scratch;
-    cnf_rmsprop_step step = {
-        .lr = (float)d->lr,
-        .weight_decay = (float)d->weight_decay,
-        .eps = (float)d->eps,
-        .alpha = (float)d->alpha,
-        .one_minus_alpha = (float)(1 - d->alpha),
-        .momentum = (float)d->momentum,
+    *step += 1; /* as torch counts; nothing here depends on it */
+    cnf_rmsprop_step now = {
+        .lr = (float)settings->lr,
+        .weight_decay = (float)settings->weight_decay,
+        .eps = (float)settings->eps,
+        .alpha = (float)settings->alpha,
+        .one_minus_alpha = (float)(1 - settings->alpha),
+        .momentum = (float)settings->momentum,
     };
-    update u = {param, grad, {square_avg, momentum_buffer, grad_avg}, d->n, &step};
+    update u = {param, {square_avg, momentum_buffer, grad_avg}, grad, d->n, &now};
     return sweep(&u, rmsprop_task);
 }

@@ -114,5 +114,6 @@ void test_machine(void)
     check_plan(5);
     const cnf_dropout d = {.rows = 1, .c = 1, .x_pitch = 1, .y_pitch = 1, .p = 1.5};
     float x = 1, y = 0;
-    REFUSES(dropout_apply, CNF_BAD_ARGUMENT, &d, OUT(&y, 1), IN(&x));
+    const int64_t seed = 1;
+    REFUSES(dropout_apply, CNF_BAD_ARGUMENT, &d, OUT(&y, 1), IN(&x), IN(&seed));
 }

@@ -11,8 +11,8 @@
 #define EACH_TEST(X)                                                                            \
     X(machine) X(gemm) X(conv2d) X(winograd) X(depthwise) X(max_pool) X(resample)               \
     X(batch_norm) X(layer_norm) X(local_norm) X(softmax) X(cross_entropy) X(unary)              \
-    X(unary_backward) X(binary) X(special_values) X(copy) X(index) X(dropout) X(reduction)      \
-    X(optimizers)
+    X(unary_backward) X(binary) X(special_values) X(copy) X(index) X(dropout) X(counter)          \
+    X(reduction) X(optimizers)
 
 #define DECLARE(name) void test_##name(void);
 EACH_TEST(DECLARE)

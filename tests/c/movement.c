@@ -1,4 +1,4 @@
-/* movement.c: copies and casts of strided boxes, rows by number, dropout. */
+/* movement.c: copies and casts of strided boxes, rows by number, dropout, counters. */
 #include <math.h>
 
 #include "check.h"
@@ -96,7 +96,8 @@ static uint32_t philox(uint64_t counter, uint64_t seed, int which)
 void test_dropout(void)
 {
     const int64_t rows = 21, c = 1003, pitch = 1010;
-    const cnf_dropout d = {rows, c, pitch, pitch, 0x123456789abcdef, 0.3};
+    const cnf_dropout d = {rows, c, pitch, pitch, 0.3};
+    int64_t *seed = numbers(1, 1);
     float *x = uniform(rows * pitch, 1, 2), *y = whole(rows * pitch);
     double *wanted = widened(y, rows * pitch);
     int64_t dropped = 0;
@@ -109,6 +110,15 @@ void test_dropout(void)
     }
     const double share = (double)dropped / (double)(rows * c);
     expect_true("three in ten are dropped", fabs(share - 0.3) < 0.02);
-    RUN(dropout_apply, &d, OUT(y, rows * pitch), IN(x));
+    *seed = 0x123456789abcdef;
+    RUN(dropout_apply, &d, OUT(y, rows * pitch), IN(x), IN(seed));
     expect_near("y", y, wanted, NULL, 2, rows * pitch);
+}
+
+void test_counter(void)
+{
+    const cnf_counter d = {.by = 3};
+    int64_t x = (int64_t)1 << 53, y = 0;
+    RUN(counter_add, &d, OUT(&y, 1), IN(&x));
+    expect_true("what float would lose is counted", y == x + 3);
 }

@@ -20,7 +20,8 @@ static void check_sgd(int64_t n, double momentum, int nesterov)
     double *wanted = widened(p, n), *wanted_buffer = zeros(n);
     describe("sgd of %d, momentum %g, nesterov %d", (int)n, momentum, nesterov);
     for (int64_t step = 1; step <= STEPS; step++) {
-        const cnf_sgd d = {n, 0.1, momentum, 0.25, 0.01, nesterov, step == 1};
+        const cnf_sgd_settings settings = {0.1, momentum, 0.25, 0.01};
+        const cnf_sgd d = {n, nesterov, step == 1};
         float *g = uniform(n, -1, 1);
         for (int64_t i = 0; i < n; i++) {
             double u = g[i] + 0.01 * wanted[i];
@@ -30,7 +31,8 @@ static void check_sgd(int64_t n, double momentum, int nesterov)
             }
             wanted[i] -= 0.1 * u;
         }
-        RUN(sgd_update, &d, OUT(p, n), IN(g), momentum != 0 ? OUT(buffer, n) : NONE);
+        RUN(sgd_update, &d, OUT(p, n), momentum != 0 ? OUT(buffer, n) : NONE, IN(g),
+            IN(&settings));
     }
     expect_state("parameter", p, wanted, n);
     if (momentum != 0)
@@ -38,25 +40,30 @@ static void check_sgd(int64_t n, double momentum, int nesterov)
     free_arrays();
 }
 
-static void check_adam(int64_t n, int decoupled)
+static void check_adam(int64_t n, int decoupled, int amsgrad)
 {
     float *p = uniform(n, -1, 1), *average = uniform(n, 0, 0), *squares = uniform(n, 0, 0);
-    double *wanted = widened(p, n), *m = zeros(n), *v = zeros(n);
-    describe("adam of %d, decoupled %d", (int)n, decoupled);
+    float *largest = uniform(n, 0, 0), *count = uniform(1, 0, 0);
+    double *wanted = widened(p, n), *m = zeros(n), *v = zeros(n), *top = zeros(n);
+    describe("adam of %d, decoupled %d, amsgrad %d", (int)n, decoupled, amsgrad);
     for (int64_t step = 1; step <= STEPS; step++) {
-        const cnf_adam d = {n, 0.01, 0.9, 0.99, 1e-8, 0.1, decoupled, step};
-        float *g = uniform(n, 0.5, 1);
+        const cnf_adam_settings settings = {0.01, 0.9, 0.99, 1e-8, 0.1};
+        const cnf_adam d = {n, decoupled};
+        float *g = uniform(n, step % 2 ? 0.5 : 0.1, step % 2 ? 1 : 0.2);
         for (int64_t i = 0; i < n; i++) {
             const double u = g[i] + (decoupled ? 0 : 0.1 * wanted[i]);
             wanted[i] *= decoupled ? 1 - 0.01 * 0.1 : 1;
             m[i] = 0.9 * m[i] + 0.1 * u;
             v[i] = 0.99 * v[i] + 0.01 * u * u;
+            top[i] = fmax(top[i], v[i]);
             wanted[i] -= 0.01 * m[i] / (1 - pow(0.9, (double)step)) /
-                         (sqrt(v[i] / (1 - pow(0.99, (double)step))) + 1e-8);
+                         (sqrt((amsgrad ? top : v)[i] / (1 - pow(0.99, (double)step))) + 1e-8);
         }
-        RUN(adam_update, &d, OUT(p, n), IN(g), OUT(average, n), OUT(squares, n));
+        RUN(adam_update, &d, OUT(p, n), OUT(average, n), OUT(squares, n),
+            amsgrad ? OUT(largest, n) : NONE, OUT(count, 1), IN(g), IN(&settings));
     }
     expect_state("parameter", p, wanted, n);
+    expect_true("the steps were counted", *count == STEPS);
     expect_state("average", average, m, n);
     expect_state("average of squares", squares, v, n);
     free_arrays();
@@ -65,11 +72,12 @@ static void check_adam(int64_t n, int decoupled)
 static void check_rmsprop(int64_t n, double momentum, int centered)
 {
     float *p = uniform(n, -1, 1), *squares = uniform(n, 0, 0), *buffer = uniform(n, 0, 0);
-    float *average = uniform(n, 0, 0);
+    float *average = uniform(n, 0, 0), *count = uniform(1, 0, 0);
     double *wanted = widened(p, n), *v = zeros(n), *b = zeros(n), *a = zeros(n);
     describe("rmsprop of %d, momentum %g, centered %d", (int)n, momentum, centered);
     for (int64_t step = 1; step <= STEPS; step++) {
-        const cnf_rmsprop d = {n, 0.01, 0.9, 1e-8, 0.01, momentum};
+        const cnf_rmsprop_settings settings = {0.01, 0.9, 1e-8, 0.01, momentum};
+        const cnf_rmsprop d = {n};
         float *g = uniform(n, 0.5, 1);
         for (int64_t i = 0; i < n; i++) {
             const double u = g[i] + 0.01 * wanted[i];
@@ -78,8 +86,8 @@ static void check_rmsprop(int64_t n, double momentum, int centered)
             b[i] = momentum * b[i] + u / (sqrt(v[i] - (centered ? a[i] * a[i] : 0)) + 1e-8);
             wanted[i] -= 0.01 * b[i];
         }
-        RUN(rmsprop_update, &d, OUT(p, n), IN(g), OUT(squares, n),
-            momentum != 0 ? OUT(buffer, n) : NONE, centered ? OUT(average, n) : NONE);
+        RUN(rmsprop_update, &d, OUT(p, n), OUT(squares, n), momentum != 0 ? OUT(buffer, n) : NONE,
+            centered ? OUT(average, n) : NONE, OUT(count, 1), IN(g), IN(&settings));
     }
     expect_state("parameter", p, wanted, n);
     expect_state("average of squares", squares, v, n);
@@ -92,7 +100,7 @@ void test_optimizers(void)
     for (int i = 0; i < 9; i++) {
         check_sgd(sizes[i], 0, 0);
         check_sgd(sizes[i], 0.9, i % 2);
-        check_adam(sizes[i], i % 2);
+        check_adam(sizes[i], i % 2, i % 3 == 0);
         check_rmsprop(sizes[i], i % 2 ? 0.5 : 0, i % 3 == 0);
     }
 }
