@@ -119,6 +119,7 @@ if TYPE_CHECKING:
     from . import callbacks, checkpoint, data, metrics, models, nn, onnx, optim, plots
     from .checkpoint import load, save
     from .compiler import CompiledModel, compile
+    from .train_step import TrainStep
     from .trainer import History, Trainer
 
 __version__ = "0.1.0"
@@ -127,6 +128,7 @@ __version__ = "0.1.0"
 _LATER = {
     "CompiledModel": "compiler",
     "History": "trainer",
+    "TrainStep": "train_step",
     "Trainer": "trainer",
     "load": "checkpoint",
     "save": "checkpoint",

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .replay import refuse_replay
+from . import _core
+from .replay import on_replay, refuse_replay
+from .tensor import Tensor
 
 if TYPE_CHECKING:
     from .nn import Module
@@ -60,28 +62,33 @@ class EMA:
         self.decay = decay
         self.updates = 0
         self._model = model
+        self._take = np.zeros(1, np.float32)  # the share of the present weights, for the kernels
         self.shadow: dict[str, npt.NDArray[Any]] = self._copy()
 
-    def _values(self) -> Iterator[tuple[str, npt.NDArray[Any]]]:
-        """Yield the model's own arrays, shared and not copied."""
-        for name, value in self._model.state_dict().items():
-            yield name, value.detach().numpy()
-
     def _copy(self) -> dict[str, npt.NDArray[Any]]:
-        return {name: np.array(value, copy=True) for name, value in self._values()}
+        return {name: np.array(value.array) for name, value in self._model.state_dict().items()}
 
     def update(self) -> None:
         """Take in the model's present weights."""
-        refuse_replay("an average of weights")
+        self._advance()
+        on_replay(self._advance, self._take)
+        for name, value in self._model.state_dict().items():
+            self._blend(self.shadow[name], value)
+
+    def _advance(self) -> None:
+        """Count an update and renew the share that it takes of the present weights."""
         self.updates += 1
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        for name, value in self._values():
-            average = self.shadow[name]
-            if np.issubdtype(average.dtype, np.floating):
-                average *= average.dtype.type(decay)
-                average += value * average.dtype.type(1 - decay)
-            else:
-                average[...] = value
+        self._take[0] = 1 - min(self.decay, (1 + self.updates) / (10 + self.updates))
+
+    def _blend(self, average: npt.NDArray[Any], value: Tensor) -> None:
+        if average.dtype == np.float32:
+            take = self._take.reshape((1,) * average.ndim)
+            _core.ternary("lerp", average, average, value.array, take)
+        elif average.dtype == np.int64 and average.size == 1:
+            _core.counter_add(average, value.array, 0)
+        else:
+            refuse_replay("a copy of integers or booleans")
+            average[...] = value.array
 
     @contextmanager
     def applied(self) -> Iterator[None]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from . import _core
 from .autograd import Node, is_grad_enabled, run_backward
+from .replay import refuse_replay
 from .tensor_operators import TensorOperators
 
 __all__ = ["Tensor", "as_float", "as_tensor", "tensor"]
@@ -260,6 +261,7 @@ class Tensor(TensorOperators):
             raise RuntimeError("a hook needs a tensor that requires a gradient")
 
         def on_array(gradient: np.ndarray) -> np.ndarray:
+            refuse_replay("a hook of a gradient")
             replaced = hook(Tensor.wrap(gradient))
             return gradient if replaced is None else _to_array(replaced)
 

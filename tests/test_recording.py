@@ -167,6 +167,12 @@ def backward_of(y: Tensor) -> None:
     y.backward(np.ones(y.shape, np.float32))
 
 
+def hooked() -> Tensor:
+    y = F.relu(X)
+    y.register_hook(lambda dy: dy * 2)
+    return y
+
+
 def assigned(key: object) -> Tensor:
     x = Tensor([1.0, 2.0, 3.0])
     x[key] = 0.0  # type: ignore[index]
@@ -176,7 +182,10 @@ def assigned(key: object) -> Tensor:
 X, NORM = Tensor([1.0, -2.0, 3.0], requires_grad=True), nn.BatchNorm1d(3, momentum=None)
 NOT_REPEATED: dict[str, tuple[Callable[[], Any], str]] = {
     "cumulative average": (lambda: NORM(Tensor(uniform(4, 3))), "cumulative average of a batch"),
-    "clipping": (lambda: nn.utils.clip_grad_norm_([X], 1.0), "norm of gradients"),
+    "clipping": (lambda: nn.utils.clip_grad_norm_([X], 1.0, 1.0), "norm of gradients of order 1"),
+    "finite norm": (
+        lambda: nn.utils.clip_grad_norm_([X], 1.0, error_if_nonfinite=True), "gradients is finite"),
+    "hook": (lambda: backward_of(hooked()), "hook of a gradient"),
     "assignment": (lambda: assigned(np.array([0, 2])), "assignment through index arrays"),
     "index": (lambda: X[Tensor(np.array([0, 2]))], "index by an array"),
     "gather": (lambda: F.gather(X, 0, whole(1)), "index by an array"),

@@ -255,7 +255,8 @@ def _lifetimes(
             if array is None or not recording.is_unknown(array):
                 continue
             memory = memory_of(array)
-            if id(memory) in ends:
+            # What was there before the recording, such as a parameter, stays where it is.
+            if id(memory) in ends or not isinstance(memory, Unknown):
                 continue
             if id(memory) not in slots:
                 low, high = np.lib.array_utils.byte_bounds(memory)

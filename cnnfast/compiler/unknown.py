@@ -12,10 +12,12 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from ..replay import NotRepeatable
+
 __all__ = ["DataDependent", "Unknown", "refuse", "unknown", "unknown_like"]
 
 
-class DataDependent(RuntimeError):
+class DataDependent(NotRepeatable):
     """A computation looks at values that are known only when the compiled model runs."""
 
 

@@ -11,6 +11,7 @@ from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, Va
 from typing import Any, TypeVar, cast
 
 from ..tensor import Tensor
+from . import changes
 from .module import Module
 from .parameter import Parameter
 
@@ -201,6 +202,7 @@ class ModuleDict(Module):
         self.add_module(key, module)
 
     def __delitem__(self, key: str) -> None:
+        changes.note()
         del self._modules[key]
 
     def __len__(self) -> int:
@@ -231,10 +233,12 @@ class ModuleDict(Module):
 
     def pop(self, key: str) -> Any:
         """Take out and return the Module under `key`."""
+        changes.note()
         return self._modules.pop(key)
 
     def clear(self) -> None:
         """Take out all Modules."""
+        changes.note()
         self._modules.clear()
 
 

@@ -10,6 +10,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
+from . import changes
+
 __all__ = ["HookTable", "RemovableHandle"]
 
 HookTable = OrderedDict[object, tuple[Callable[..., Any], bool]]
@@ -36,12 +38,14 @@ class RemovableHandle:
         self._table = table
         self._key = object()
         table[self._key] = (hook, with_kwargs)
+        changes.note()
         if prepend:
             table.move_to_end(self._key, last=False)
 
     def remove(self) -> None:
         """Take the hook out; a second call does nothing."""
         self._table.pop(self._key, None)
+        changes.note()
 
     def __enter__(self) -> RemovableHandle:
         return self

@@ -12,7 +12,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
+from ..replay import refuse_replay
 from ..tensor import Tensor
+from . import changes
 from .hooks import HookTable, RemovableHandle
 from .parameter import Parameter
 from .placement import check_placement
@@ -84,6 +86,7 @@ class Module:
         return self.forward(*args, **kwargs)
 
     def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        refuse_replay("a hook of a Module")
         for hook, with_kwargs in tuple(self._forward_pre_hooks.values()):
             changed = hook(self, args, kwargs) if with_kwargs else hook(self, args)
             if changed is None:
@@ -180,6 +183,7 @@ class Module:
     register_module = add_module
 
     def _check_name(self, name: str, table: str, kind: str) -> None:
+        changes.note()
         if table not in self.__dict__:
             raise AttributeError(f"cannot assign a {kind} before Module.__init__() call")
         if not isinstance(name, str):
@@ -190,6 +194,7 @@ class Module:
             raise KeyError(f"attribute '{name}' already exists")
 
     def __setattr__(self, name: str, value: Any) -> None:
+        changes.note()
         if isinstance(value, Parameter):
             self._forget(name, "_parameters")
             self.register_parameter(name, value)
@@ -230,6 +235,7 @@ class Module:
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
     def __delattr__(self, name: str) -> None:
+        changes.note()
         for table in (self._parameters, self._buffers, self._modules):
             if name in table:
                 del table[name]
