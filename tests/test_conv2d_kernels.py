@@ -47,9 +47,16 @@ EXACT = [
     *(Conv(n=1, c=c, h=5, w=w, o=o)
       for c, w, o in ((1, 6, 32), (2, 7, 33), (3, 8, 48), (4, 13, 64), (1, 15, 31), (3, 29, 65))),
     *(Conv(n=2, c=3, h=90, w=w, o=20, stride=(s, s)) for w, s in ((91, 1), (225, 2))),
+    # one channel into few: lines around one, two and four vectors, down to twice the outputs
+    *(Conv(n=1, c=1, h=5, w=w, o=o) for w, o in (
+        (3, 1), (5, 2), (4, 2), (9, 4), (17, 8), (16, 7), (18, 9), (28, 6), (31, 3), (32, 5),
+        (33, 6), (64, 8), (65, 1))),
     # batches: none, one, and small images that a tile takes side by side
     *(Conv(n=n) for n in (0, 1, 3, 17)), Conv(n=0, **POINT), Conv(n=0, stride=(2, 2)),
     *(Conv(n=n, h=1, w=1) for n in (1, 14, 15, 401)),
+    # a single pixel: all panels at once, several passes, more weights than L2 holds
+    *(Conv(n=1, c=c, o=o, h=1, w=1, **POINT)
+      for c, o in ((1, 1), (3, 33), (40, 96), (300, 97), (513, 128), (70, 257), (600, 300))),
     Conv(n=337, h=2, w=2), Conv(n=64, h=3, w=2, c=65, o=33), Conv(n=40, h=4, w=4, stride=(2, 2)),
     # kernels, also without their padding, and larger than the image
     *(Conv(h=9, w=8, k=k, padding=(k[0] // 2, k[1] // 2))
@@ -101,6 +108,8 @@ GUARDED = [
     Conv(h=9, w=8, stride=(2, 2)), Conv(h=9, w=8, stride=(3, 4), **POINT),
     Conv(c=6, o=10, groups=2), Conv(h=9, w=9, dilation=(2, 3), padding=(0, 1)),
     Conv(n=1, c=3, h=9, w=29, o=33), Conv(n=1, c=1, h=15, w=15, o=65, stride=(2, 2)),
+    Conv(n=1, c=20, h=1, w=1, o=70, **POINT), Conv(n=1, c=7, h=1, w=1, o=15, **POINT),
+    Conv(n=1, c=1, h=9, w=29, o=6, k=(5, 5), padding=(0, 0)), Conv(n=1, c=1, w=64, o=8, **POINT),
     Conv(c=65, h=6, w=7, o=5, padding=(0, 0)), Conv(k=(5, 5), padding=(2, 2), c=1, o=1),
 ]  # fmt: skip
 

@@ -26,7 +26,8 @@ CONVS = [
     Conv(c=9, o=34, h=7, w=6, stride=(2, 2), k=(5, 4), padding=(2, 1)), Conv(o=300, c=2, **POINT),
     Conv(c=6, o=10, groups=2, h=7, w=9), Conv(h=11, w=13, dilation=(2, 3), padding=(2, 3)),
     Conv(n=0), Conv(o=0), Conv(c=0), Conv(n=1, c=4, o=16, h=40, w=41),
-    Conv(n=700, h=1, w=1, **POINT),
+    *(Conv(n=1, c=c, o=o, h=1, w=1, **POINT) for c, o in ((5, 3), (300, 33), (40, 200), (9, 129))),
+    Conv(n=700, h=1, w=1, **POINT), Conv(c=1, o=2, h=6, w=21), Conv(c=1, o=6, h=3, w=35),
 ]  # fmt: skip
 WINOGRAD = [conv for conv in CONVS if conv.k == (3, 3) and conv.groups == conv.dilation[0] == 1]
 DEPTHWISE = [

@@ -30,6 +30,7 @@ cnf_call_scope cnf_enter(void);
 void cnf_leave(cnf_call_scope scope);
 void cnf_limit_threads(int most); /* of the running call; 0: no limit */
 int cnf_threads(void); /* of the running call: sizes per-thread scratch */
+int cnf_threads_for(double work); /* 1 below the gate of cnf_parallel, which runs such jobs serially */
 
 /* Run task(context, i, thread) for i in [0, tasks); `thread` < cnf_threads() picks scratch.
  * `work` is the whole job's estimated cost in nanoseconds of one core: below the gate it runs

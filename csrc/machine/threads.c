@@ -161,6 +161,8 @@ void cnf_limit_threads(int most)
 
 int cnf_threads(void) { return call_threads ? call_threads : cnf_get_threads(); }
 
+int cnf_threads_for(double work) { return work < GATE_NS ? 1 : cnf_threads(); }
+
 #ifdef _OPENMP
 /* A thread's own share of the tasks: neighbours in index share a cache, so each thread starts on
  * a contiguous range and takes from the others' only when its own is done. It leaves them their
@@ -189,7 +191,7 @@ static void run_ranges(task_range *ranges, int count, cnf_task *task, const void
 void cnf_parallel(int64_t tasks, double work, cnf_task *task, const void *context)
 {
 #ifdef _OPENMP
-    const int threads = work < GATE_NS ? 1 : (int)cnf_min(cnf_threads(), tasks);
+    const int threads = (int)cnf_min(cnf_threads_for(work), tasks);
     if (threads > 1) {
         task_range ranges[MAX_THREADS];
         for (int t = 0; t < threads; t++)

@@ -14,6 +14,8 @@
 
 /* So few pixels use a weight once or twice, so it comes from memory: its panels are fetched ahead. */
 #define FETCHING_PIXELS 672
+/* Weights of a single pixel that L2 holds from one call to the next; others are fetched ahead. */
+#define ROW_BYTES (512 * 1024)
 /* Pixels fetched ahead of the one that is copied. */
 #define PIXELS_AHEAD 12
 
@@ -288,12 +290,33 @@ static void run_panel(const grid_job *job, const grid_block *t, int64_t column, 
     }
 }
 
+/* One pass of a single pixel; 0 where its weights do not stay in L2. */
+static int run_row(const grid_job *job, const grid_block *t, const float *source,
+                   const float *packed, const cnf_segment *segments, int64_t count, int accumulate,
+                   int last)
+{
+    const int64_t panel_floats = cnf_depth(job->g) * cnf_kernel->panel;
+    cnf_finish finish;
+    if (t->images * t->rows * t->cols > 1 || t->sums || (job->finish && job->finish->streams) ||
+        4 * panel_floats * cnf_panels(job->g) > ROW_BYTES)
+        return 0;
+    if (job->finish) {
+        finish = *job->finish;
+        finish.residual = t->residual;
+    }
+    cnf_kernel->gemm_row(t->target, t->columns, source, segments, count, packed, panel_floats,
+                         t->bias, accumulate, last && job->finish ? &finish : NULL);
+    return 1;
+}
+
 static void run_pass(const grid_job *job, const grid_block *t, const float *source,
                      const float *packed, const cnf_segment *segments, int64_t count,
                      int accumulate, int last)
 {
     const int64_t panel = cnf_kernel->panel, panel_stride = cnf_depth(job->g);
     int64_t depth = 0;
+    if (run_row(job, t, source, packed, segments, count, accumulate, last))
+        return;
     for (int64_t s = 0; s < count; s++)
         depth += segments[s].length;
     for (int64_t column = 0; column < t->columns; column += panel) {
@@ -407,10 +430,7 @@ void cnf_grid_run(const cnf_grid *g, void *scratch)
         job.residual = g->bias;
         job.residual_image = job.residual_row = job.residual_pixel = 0;
     }
-    const int64_t tasks = cnf_grid_tasks(g, &b);
-    double flops = 2.0 * (double)(g->n * g->h.outputs * g->w.outputs) *
-                   (double)(g->groups * g->columns) * (double)(cnf_depth(g) + 1);
-    cnf_parallel(tasks, flops * CNF_NS_PER_FLOP, grid_task, &job);
+    cnf_parallel(cnf_grid_tasks(g, &b), cnf_grid_work(g), grid_task, &job);
     if (s.sums)
         cnf_sums_join(g->sums, s.sums, cnf_pixel_blocks(&b), g->groups * g->columns);
 }

@@ -70,6 +70,7 @@ void cnf_block_pixels(const cnf_grid *g, cnf_blocking *b, int64_t most_pixels, i
 void cnf_block_grid(const cnf_grid *g, cnf_blocking *b);
 int64_t cnf_pixel_blocks(const cnf_blocking *b);
 int64_t cnf_grid_tasks(const cnf_grid *g, const cnf_blocking *b);
+double cnf_grid_work(const cnf_grid *g); /* in nanoseconds of one core, for cnf_parallel */
 
 cnf_grid cnf_grid_of(const cnf_conv2d *d);
 /* A 1x1 kernel sees one row of n * h * w pixels, a plain matrix product: changes the grid so. */

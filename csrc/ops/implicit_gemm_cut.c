@@ -163,6 +163,13 @@ static int64_t task_pixels(const cnf_grid *g)
     return cnf_max(TASK_PIXELS, cnf_min(ONE_PASS_PIXELS, pixels / ONE_PASS_TASKS));
 }
 
+double cnf_grid_work(const cnf_grid *g)
+{
+    const double flops = 2.0 * (double)(g->n * g->h.outputs * g->w.outputs) *
+                         (double)(g->groups * g->columns) * (double)(cnf_depth(g) + 1);
+    return flops * CNF_NS_PER_FLOP;
+}
+
 /* Where there are few tasks, cut them so that the threads end together. The columns are cut freely,
  * and the pixels too unless sums are taken a block of them: the cut must not show in those. */
 void cnf_block_grid(const cnf_grid *g, cnf_blocking *b)
@@ -170,17 +177,17 @@ void cnf_block_grid(const cnf_grid *g, cnf_blocking *b)
     cnf_block_pixels(g, b, task_pixels(g), 0);
     const int64_t column_parts = cnf_max(1, cnf_ceil_div(g->columns, TASK_COLUMNS));
     cut_columns(g, b, column_parts);
-    const int64_t tasks = cnf_grid_tasks(g, b);
-    if (tasks == 0 || tasks >= MANY_TASKS * cnf_threads() || cnf_threads() == 1)
+    const int64_t tasks = cnf_grid_tasks(g, b), threads = cnf_threads_for(cnf_grid_work(g));
+    if (tasks == 0 || tasks >= MANY_TASKS * threads || threads == 1)
         return;
     const int fixed = g->epilogue && g->epilogue->sums;
     const int64_t parts = cnf_max(b->image_blocks, cnf_max(b->row_blocks, b->col_blocks));
     cnf_blocking best = *b;
-    for (int64_t p = parts; p <= (fixed ? parts : parts + 2 * cnf_threads()); p++) {
+    for (int64_t p = parts; p <= (fixed ? parts : parts + 2 * threads); p++) {
         cnf_blocking tried = *b;
         if (p > parts)
             cut_pixels(g, &tried, p);
-        for (int64_t q = column_parts; q <= column_parts + 2 * cnf_threads(); q++) {
+        for (int64_t q = column_parts; q <= column_parts + 2 * threads; q++) {
             cut_columns(g, &tried, q);
             if (makespan(g, &tried) < WORTH_CUTTING * makespan(g, &best))
                 best = tried;
