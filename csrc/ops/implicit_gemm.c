@@ -404,6 +404,7 @@ void cnf_grid_run(const cnf_grid *g, void *scratch)
     grid_scratch s;
     cnf_finish finish;
     cnf_block_grid(g, &b);
+    cnf_cut_grid(g, &b);
     lay_out(g, &b, scratch, &s);
     list_segments(g, &b, b.channels_per_block, s.segments[0], s.starts[0], &s.passes[0]);
     int64_t left = g->channels - (b.channel_blocks - 1) * b.channels_per_block;

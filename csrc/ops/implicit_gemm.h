@@ -67,7 +67,9 @@ int64_t cnf_block_channels(const cnf_grid *g);
 /* Source pixels that so many outputs reach, from the first to the last. */
 int64_t cnf_axis_span(const cnf_axis *a, int64_t outputs);
 void cnf_block_pixels(const cnf_grid *g, cnf_blocking *b, int64_t most_pixels, int copy);
+/* By the shape alone, and then for this number of threads: blocks of pixels become no larger. */
 void cnf_block_grid(const cnf_grid *g, cnf_blocking *b);
+void cnf_cut_grid(const cnf_grid *g, cnf_blocking *b);
 int64_t cnf_pixel_blocks(const cnf_blocking *b);
 int64_t cnf_grid_tasks(const cnf_grid *g, const cnf_blocking *b);
 double cnf_grid_work(const cnf_grid *g); /* in nanoseconds of one core, for cnf_parallel */

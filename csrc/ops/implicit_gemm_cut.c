@@ -62,10 +62,15 @@ static int leaves_short_tiles(const cnf_grid *g)
     return g->h.taps == 1 && g->w.taps == 1 && g->w.step > 1 && g->w.outputs * vectors < 8 * tiles;
 }
 
-/* Source pixels of an image that so many rows and columns of outputs reach. */
-static int64_t reached(const cnf_grid *g, int64_t rows, int64_t cols)
+/* Source pixels that so many outputs read along one axis: a single tap leaves out those between. */
+static int64_t read_by(const cnf_axis *a, int64_t outputs)
 {
-    return cnf_axis_span(&g->h, rows) * cnf_axis_span(&g->w, cols);
+    return a->taps == 1 ? outputs : cnf_axis_span(a, outputs);
+}
+
+static int64_t read_pixels(const cnf_grid *g, int64_t rows, int64_t cols)
+{
+    return read_by(&g->h, rows) * read_by(&g->w, cols);
 }
 
 /* Cut the pixels so that a block's source fits BLOCK_FLOATS and its target `most_pixels`. The
@@ -85,14 +90,14 @@ void cnf_block_pixels(const cnf_grid *g, cnf_blocking *b, int64_t most_pixels, i
     int64_t c = b->channels_per_block;
 
     b->cols = equal_part(g->w.outputs, most_pixels);
-    while (b->cols > 16 && reached(g, 1, b->cols) * c > BLOCK_FLOATS)
+    while (b->cols > 16 && read_pixels(g, 1, b->cols) * c > BLOCK_FLOATS)
         b->cols = cnf_ceil_div(b->cols, 2);
     b->rows = equal_part(g->h.outputs, cnf_max(1, most_pixels / b->cols));
-    while (b->rows > 1 && reached(g, b->rows, b->cols) * c > BLOCK_FLOATS)
+    while (b->rows > 1 && read_pixels(g, b->rows, b->cols) * c > BLOCK_FLOATS)
         b->rows = equal_part(g->h.outputs, b->rows - 1);
     b->images = 1;
     if (b->rows == g->h.outputs && b->cols == g->w.outputs) {
-        int64_t floats = cnf_max(1, reached(g, b->rows, b->cols) * c);
+        int64_t floats = cnf_max(1, read_pixels(g, b->rows, b->cols) * c);
         int64_t pixels = b->rows * b->cols;
         int64_t most_images = cnf_min(BLOCK_FLOATS / floats, most_pixels / pixels);
         b->images = equal_part(g->n, cnf_max(1, most_images));
@@ -148,7 +153,7 @@ static double makespan(const cnf_grid *g, const cnf_blocking *b)
 {
     const double tiles = (double)cnf_ceil_div(b->images * b->rows * b->cols, cnf_kernel->tile_rows);
     const double in_panel = tiles * (double)cnf_kernel->tile_rows + PANEL_CYCLES;
-    const double source = (double)(b->images * reached(g, b->rows, b->cols)) /
+    const double source = (double)(b->images * read_pixels(g, b->rows, b->cols)) /
                           (double)cnf_max(1, g->h.taps * g->w.taps);
     const double task = (double)(b->columns_per_block / cnf_kernel->panel) * in_panel +
                         PIXEL_CYCLES * source;
@@ -170,27 +175,35 @@ double cnf_grid_work(const cnf_grid *g)
     return flops * CNF_NS_PER_FLOP;
 }
 
-/* Where there are few tasks, cut them so that the threads end together. The columns are cut freely,
- * and the pixels too unless sums are taken a block of them: the cut must not show in those. */
 void cnf_block_grid(const cnf_grid *g, cnf_blocking *b)
 {
     cnf_block_pixels(g, b, task_pixels(g), 0);
-    const int64_t column_parts = cnf_max(1, cnf_ceil_div(g->columns, TASK_COLUMNS));
-    cut_columns(g, b, column_parts);
+    cut_columns(g, b, cnf_max(1, cnf_ceil_div(g->columns, TASK_COLUMNS)));
+}
+
+/* Where there are few tasks, cut them so that the threads end together. The columns are cut freely,
+ * and the pixels too unless sums are taken a block of them: the cut must not show in those. */
+void cnf_cut_grid(const cnf_grid *g, cnf_blocking *b)
+{
     const int64_t tasks = cnf_grid_tasks(g, b), threads = cnf_threads_for(cnf_grid_work(g));
     if (tasks == 0 || tasks >= MANY_TASKS * threads || threads == 1)
         return;
     const int fixed = g->epilogue && g->epilogue->sums;
     const int64_t parts = cnf_max(b->image_blocks, cnf_max(b->row_blocks, b->col_blocks));
+    const int64_t column_parts = b->column_blocks;
     cnf_blocking best = *b;
+    double least = makespan(g, b);
     for (int64_t p = parts; p <= (fixed ? parts : parts + 2 * threads); p++) {
         cnf_blocking tried = *b;
         if (p > parts)
             cut_pixels(g, &tried, p);
         for (int64_t q = column_parts; q <= column_parts + 2 * threads; q++) {
             cut_columns(g, &tried, q);
-            if (makespan(g, &tried) < WORTH_CUTTING * makespan(g, &best))
+            const double cycles = makespan(g, &tried);
+            if (cycles < WORTH_CUTTING * least) {
                 best = tried;
+                least = cycles;
+            }
         }
     }
     *b = best;
