@@ -147,7 +147,7 @@ class TrainStep:
         self.reason: str | None = None
         self._recordings: OrderedDict[Hashable, _Recorded | str] = OrderedDict()
         self._workspace = _core.Workspace()
-        self._changes = -1
+        self._seen: Any = None
         self._model_key: Hashable = None
         self._tensors: list[Tensor] = []
 
@@ -276,8 +276,9 @@ class TrainStep:
         """Return what decides which primitives run, beside the shapes of the inputs."""
         from .nn import changes
 
-        if self._changes != changes.count():
-            self._changes = changes.count()
+        seen = (changes.count(), self.model, self.loss)
+        if self._seen != seen:
+            self._seen = seen
             self._model_key, self._tensors = self._look_at_modules()
         trained = tuple([tensor.requires_grad for tensor in self._tensors])
         # Zero or not is all that matters of a number, which is read when the plan runs.
@@ -285,7 +286,7 @@ class TrainStep:
             (len(group["params"]), *[bool(v) for k, v in group.items() if k != "params"])
             for group in self.optimizer.param_groups
         ])
-        return self._model_key, trained, settings, self.clip_norm, self.ema is None
+        return self._model_key, trained, settings, self.clip_norm
 
     def _look_at_modules(self) -> tuple[Hashable, list[Tensor]]:
         """Return the modules with their plain attributes, and their parameters and buffers."""
@@ -303,7 +304,7 @@ class TrainStep:
             plain = [(k, v) for k, v in vars(module).items() if type(v) in _PLAIN]
             hooks = len(module._forward_hooks) + len(module._forward_pre_hooks)
             key.append((module, *map(id, own), repr(plain), hooks))
-        return tuple(key), list(tensors)
+        return (id(self.loss), *key), list(tensors)
 
     def _all_tensors(self) -> list[Tensor]:
         """Return what a step may change: parameters, buffers and the optimiser's states."""

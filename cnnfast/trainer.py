@@ -1,7 +1,8 @@
 """The training loop: fit, evaluate, predict, checkpoints and resuming to the same bits.
 
-An epoch here is: for each batch forward, loss, backward, clip, optimiser, schedule, average;
-then the held-out set, the schedule if it counts epochs, the callbacks, and at last the checkpoint.
+An epoch here is: for each batch one `TrainStep` (forward, loss, backward, clip, optimiser, average)
+and the schedule; then the held-out set, the schedule if it counts epochs, the callbacks, and at
+last the checkpoint.
 Nothing random happens between the checkpoint and the next epoch, which is why a resumed run
 repeats an uninterrupted one exactly.
 """
@@ -27,6 +28,7 @@ from .history import History, Logs
 from .metrics import Meter, Metric, meters
 from .modes import evaluation
 from .progress import Progress
+from .train_step import TrainStep
 
 if TYPE_CHECKING:
     from .nn import Module
@@ -72,6 +74,8 @@ class Trainer:
     Attributes
     ----------
     history : History
+    train_step : TrainStep
+        What runs each step; its ``reason`` tells why, where that is not one recorded call.
     epoch : int
         Epochs that are done.
     stopped : bool
@@ -111,8 +115,6 @@ class Trainer:
         *,
         schedule_per: str | None = None,
     ) -> None:
-        if clip_norm is not None and not clip_norm > 0:
-            raise ValueError(f"Trainer: clip_norm is {clip_norm}, expected more than 0")
         if schedule_per not in (None, "batch", "epoch"):
             raise ValueError(
                 f"Trainer: schedule_per is {schedule_per!r}, expected 'batch' or 'epoch'"
@@ -122,8 +124,9 @@ class Trainer:
         self.optimizer = _optimizer(optimizer, model)
         self.scheduler = scheduler
         self.schedule_per = schedule_per or _pace(scheduler)
-        self.clip_norm = clip_norm
         self.ema = None if ema is None else EMA(model, ema)
+        self.train_step = TrainStep(
+            model, self.loss, self.optimizer, clip_norm=clip_norm, ema=self.ema)
         self.callbacks = list(callbacks)
         self.seed = seed
         self.progress = progress
@@ -200,6 +203,7 @@ class Trainer:
         return self.history
 
     def _begin(self, loader: Any, resume: PathLike | None) -> None:
+        self.train_step.loss, self.train_step.optimizer = self.loss, self.optimizer
         if resume is not None:
             self.load_checkpoint(resume, loader)
             return
@@ -265,28 +269,20 @@ class Trainer:
 
     def _step(self, images: Array, labels: Array) -> tuple[float, Array]:
         """Train on one batch; return its loss and its scores."""
-        from . import as_tensor, nn
-
-        self.optimizer.zero_grad()
-        scores = self.model(as_tensor(images))
-        loss = self.loss(scores, as_tensor(labels))
-        value = float(loss)
+        value = float(self.train_step(images, labels))
         if not math.isfinite(value):
             raise FloatingPointError(
                 f"the loss became {value} in epoch {self.epoch + 1}; "
                 "lower the learning rate, clip the gradients (clip_norm) or check the data"
             )
-        loss.backward()
-        if self.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
-        self.optimizer.step()
-        if self.ema is not None:
-            self.ema.update()
         for callback in self.callbacks:
             callback.on_batch_end(self, value)
         if self.scheduler is not None and self.schedule_per == "batch":
             self.scheduler.step()
-        return value, scores.detach().numpy()
+        scores = self.train_step.scores
+        if scores is None:
+            raise TypeError("fit: expected a model that returns one Tensor, for the metrics")
+        return value, scores.numpy()
 
     def _step_schedule(self, logs: Logs) -> None:
         if type(self.scheduler).__name__ == "ReduceLROnPlateau":

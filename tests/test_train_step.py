@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import cnnfast
-from cnnfast import Tensor, TrainStep, models, nn, optim
+from cnnfast import Tensor, Trainer, TrainStep, models, nn, optim
 from cnnfast import functional as F
 from cnnfast.ema import EMA
 
@@ -402,3 +402,37 @@ def test_a_steady_step_takes_no_new_memory() -> None:
     for _ in range(5):
         run.step(x, y)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 50
+
+
+def fitted(make: Make = sgd) -> tuple[Trainer, list[Any]]:
+    """A trainer after three epochs, and all bits of the losses, the weights and their averages."""
+    cnnfast.manual_seed(3)
+    model = small()
+    trainer = Trainer(
+        model, optimizer=make(model.parameters()), clip_norm=0.5, ema=0.9, progress=False, seed=1)
+    history = trainer.fit(batches((50, 1, 8, 8), 1)[0], epochs=3, batch_size=16).history
+    assert trainer.ema is not None
+    arrays = [value.detach().numpy() for value in model.state_dict().values()]
+    arrays += trainer.ema.shadow.values()
+    return trainer, [history["loss"], *(array.tobytes() for array in arrays)]
+
+
+def test_the_trainer_records_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cannot(self: TrainStep, arrays: Any) -> None:
+        raise RuntimeError("not today")
+
+    recorded, state = fitted()
+    assert recorded.train_step.reason is None
+    monkeypatch.setattr(TrainStep, "_record", cannot)
+    with pytest.warns(UserWarning, match="TrainStep runs eagerly: RuntimeError: not today"):
+        eager, other_state = fitted()
+    assert eager.train_step.reason == "RuntimeError: not today"
+    assert state == other_state
+
+
+def test_the_trainer_goes_on_with_another_optimizer() -> None:
+    trainer, _ = fitted()
+    before = next(trainer.model.parameters()).detach().numpy().copy()
+    trainer.optimizer = optim.SGD(trainer.model.parameters(), 0.0)
+    trainer.fit(SMALL[0], epochs=1)
+    assert np.array_equal(next(trainer.model.parameters()).detach().numpy(), before)
