@@ -57,6 +57,15 @@ def test_any_strides(isa: str, layout_a: str, layout_b: str) -> None:
         np.testing.assert_array_equal(c, reference.matmul(a, b))
 
 
+@pytest.mark.parametrize("layout_a", ["rows", "every third element", "backwards"])
+@pytest.mark.parametrize("m, n, k", [(460, 600, 270), (460, 300, 512), (5, 520, 4400)])
+def test_rows_that_are_kept_for_other_columns(
+    isa: str, layout_a: str, m: int, n: int, k: int
+) -> None:
+    a, b = whole(m, k), whole(k, n, seed=1)
+    np.testing.assert_array_equal(product(LAYOUTS[layout_a](a), b), reference.matmul(a, b))
+
+
 @pytest.mark.parametrize("layout", ["rows", "wider rows", "upside down"])
 def test_strides_of_the_result(isa: str, layout: str) -> None:
     a, b = whole(2, 30, 9), whole(2, 9, 35, seed=1)
