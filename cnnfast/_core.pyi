@@ -244,6 +244,15 @@ def depthwise_backward_weight(
     padding: Any,
     dilation: Any,
 ) -> None: ...
+def separable_gains(
+    y: np.ndarray, x: np.ndarray, expand: tuple[Any, ...] | None, depthwise: tuple[Any, ...],
+    project: tuple[Any, ...] | None, stride: Any, padding: Any, dilation: Any,
+) -> bool: ...
+def separable_forward(
+    y: np.ndarray, x: np.ndarray, expand: tuple[Any, ...] | None, depthwise: tuple[Any, ...],
+    project: tuple[Any, ...] | None, stride: Any, padding: Any, dilation: Any,
+    residual: np.ndarray | None = None,
+) -> None: ...
 def max_pool2d_forward(
     y: np.ndarray,
     index: np.ndarray | None,

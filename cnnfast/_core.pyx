@@ -10,6 +10,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memset
 
 import math
 import os
@@ -492,6 +493,7 @@ include "binding/reduction.pxi"
 include "binding/gemm.pxi"
 include "binding/conv2d.pxi"
 include "binding/depthwise.pxi"
+include "binding/separable.pxi"
 include "binding/pool.pxi"
 include "binding/norm.pxi"
 include "binding/softmax.pxi"

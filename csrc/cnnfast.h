@@ -324,6 +324,20 @@ typedef struct {
     cnf_epilogue epilogue; /* of the forward pass; the residual may not be y */
 } cnf_depthwise;
 
+/* ---- separable --------------------------------------------------------------------------- */
+
+/* A depthwise convolution between two 1x1 convolutions, either of which may be absent: its co is 0
+ * then. What stands between them is never an image in memory, so its pitches are not read; only
+ * the last convolution has a residual, if it is `project`. All take the direct algorithm. */
+typedef struct {
+    cnf_conv2d expand;
+    cnf_depthwise depthwise;
+    cnf_conv2d project;
+} cnf_separable;
+
+/* Whether that is estimated to be faster than the convolutions one by one, on as many threads. */
+int cnf_separable_gains(const cnf_separable *d);
+
 /* ---- pool -------------------------------------------------------------------------------- */
 
 /* Pooling, resizing and mirrored padding read, for output (oy, ox), the inputs rows[oy] x cols[ox].

@@ -213,8 +213,9 @@ def test_what_lies_between_pixels_stays() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"weight": np.ones((4, 1, 3, 3), np.float32)}, "contiguous"),
-        ({"weight": np.ones((5, 2, 3, 3), np.float32)}, r"\(C, 1, kh, kw\)"),
+        ({"weight": np.ones((4, 1, 3, 3), np.float32)}, r"shape \(5, 1, kh, kw\)"),
+        ({"weight": np.ones((5, 2, 3, 3), np.float32)}, r"shape \(5, 1, kh, kw\)"),
+        ({"weight": np.ones((5, 1, 3, 6), np.float32)[..., ::2]}, "contiguous"),
         ({"bias": np.ones(4, np.float32)}, "bias"),
         ({"stride": (0, 1)}, "at least 1"),
         ({"dilation": (1, 0)}, "at least 1"),

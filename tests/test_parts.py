@@ -106,6 +106,9 @@ IMAGES, WEIGHTS = Traffic(values=1 << 20), Traffic(values=10, constants=1 << 20)
         (Node("Concat", ["x", "x"], ["y"], {"axis": 0}), False),
         (Node("CumSum", ["x"], ["y"]), False),
         (Node("Relu", ["x"], ["y"], {}, "elsewhere"), False),
+        (Node("SeparableConv", ["x", *[""] * 2, "one", *[""] * 3, "x"], ["y"]), True),
+        (Node("SeparableConv", ["x", *[""] * 2, "one", *[""] * 3, "each"], ["y"]), False),
+        (Node("SeparableConv", ["x", *[""] * 2, "x", *[""] * 3, "x"], ["y"]), False),
     ],
 )
 def test_samples_that_meet_are_not_parted(node: Node, apart: bool) -> None:

@@ -37,6 +37,8 @@ FUNCTIONS: dict[str, tuple[Function, tuple[np.ndarray, ...]]] = {
     "scaled": (lambda x: F.conv2d(x * F.sigmoid(x.mean(dim=(2, 3), keepdim=True)), P),
                (X,)),
     "depthwise": (lambda x: F.conv2d(x, W[:4, :1], stride=2, padding=1, groups=4), (X,)),
+    "separable": (lambda x: F.conv2d(F.relu(F.conv2d(F.relu(F.conv2d(
+        x, W[:4, :, :1, :1])), W[:4, :1], padding=1, groups=4)), P) + 1, (X,)),
     "transposed": (lambda x: F.conv_transpose2d(x, V, Tensor(np.ones(3)), 2, 1), (X,)),
     "one axis": (lambda x: F.conv1d(x, W[:, :, 0], padding=1), (SEQUENCE,)),
     "pooling": (lambda x: F.max_pool2d(F.avg_pool2d(x, 3, 2, 1), 2), (X,)),

@@ -15,19 +15,26 @@ cdef int fill_depthwise(cnf_depthwise *d, cnp.ndarray x, cnp.ndarray y, cnp.ndar
     cdef Image image_x, image_y
     as_image(x, &image_x, "x or dx", written == 0)
     as_image(y, &image_y, "y or dy", written == 1)
-    if weight is None or weight.ndim != 4 or weight.shape[1] != 1:
-        raise ValueError(f"weight: expected shape (C, 1, kh, kw), got {describe(weight)}")
     d.n, d.c, d.h, d.w, d.x_pitch = image_x.n, image_x.c, image_x.h, image_x.w, image_x.pitch
     d.oh, d.ow, d.y_pitch = image_y.h, image_y.w, image_y.pitch
+    if image_y.n != d.n or image_y.c != d.c:
+        raise ValueError(f"a depthwise convolution keeps the batch and the channels: x {describe(x)}, "
+                         f"y {describe(y)}")
+    fill_filters(d, weight, stride, padding, dilation, written == 2)
+    return 0
+
+
+cdef int fill_filters(cnf_depthwise *d, cnp.ndarray weight, stride, padding, dilation,
+                      bint written) except -1:
+    """The rest of a descriptor whose images are known."""
+    if weight is None or weight.ndim != 4 or weight.shape[0] != d.c or weight.shape[1] != 1:
+        raise ValueError(f"weight: expected shape ({d.c}, 1, kh, kw), got {describe(weight)}")
     d.kh, d.kw = weight.shape[2], weight.shape[3]
-    expect_dense(weight, cnp.NPY_FLOAT32, d.c * d.kh * d.kw, "weight", written == 2)
+    expect_dense(weight, cnp.NPY_FLOAT32, d.c * d.kh * d.kw, "weight", written)
     d.stride_h, d.stride_w = stride
     d.pad_top, d.pad_left = padding
     d.dilation_h, d.dilation_w = dilation
     d.epilogue = NO_EPILOGUE
-    if image_y.n != d.n or image_y.c != d.c or weight.shape[0] != d.c:
-        raise ValueError(f"a depthwise convolution keeps the batch and the channels: x {describe(x)}, "
-                         f"y {describe(y)}, weight {describe(weight)}")
     if min(d.h, d.w, d.oh, d.ow, d.kh, d.kw, d.stride_h, d.stride_w, d.dilation_h, d.dilation_w) < 1:
         raise ValueError("image sizes, kernel, stride and dilation must be at least 1")
     if (max(d.h, d.w, d.oh, d.ow) >= 1 << 31

@@ -235,25 +235,37 @@ cdef cnp.ndarray empty_end(End *end):
     return allocate(end.rank, end.shape, NULL, count, end.kind)
 
 
+cdef double flops_of_conv2d(const cnf_conv2d *d) noexcept:
+    return 2.0 * d.n * d.oh * d.ow * d.co * d.kh * d.kw * d.ci / d.groups
+
+
+cdef double flops_of_depthwise(const cnf_depthwise *d) noexcept:
+    return 2.0 * d.n * d.oh * d.ow * d.c * d.kh * d.kw
+
+
 cdef tuple work_of(const cnf_plan_call *call):
     """Multiplications and additions of a call's definition, and its algorithm where it has several."""
     cdef const cnf_conv2d *conv
-    cdef const cnf_depthwise *depthwise
     cdef const cnf_gemm *gemm
     cdef double flops
     cdef int axis
+    cdef const cnf_separable *separable
     if call.primitive == cnf_id_conv2d_scaled_forward:
         conv = &(<const cnf_conv2d_scaled *>call.descriptor).conv
-        flops = 2.0 * conv.n * conv.oh * conv.ow * conv.co * conv.kh * conv.kw * conv.ci / conv.groups
-        return flops, CONV2D_ALGORITHMS[conv.algorithm]
+        return flops_of_conv2d(conv), CONV2D_ALGORITHMS[conv.algorithm]
     if call.primitive == cnf_id_conv2d_forward or call.primitive == cnf_id_conv2d_backward_input:
         conv = <const cnf_conv2d *>call.descriptor
-        flops = 2.0 * conv.n * conv.oh * conv.ow * conv.co * conv.kh * conv.kw * conv.ci / conv.groups
-        return flops, CONV2D_ALGORITHMS[conv.algorithm]
+        return flops_of_conv2d(conv), CONV2D_ALGORITHMS[conv.algorithm]
     if call.primitive == cnf_id_depthwise_forward:
-        depthwise = <const cnf_depthwise *>call.descriptor
-        flops = 2.0 * depthwise.n * depthwise.oh * depthwise.ow * depthwise.c
-        return flops * depthwise.kh * depthwise.kw, "depthwise"
+        return flops_of_depthwise(<const cnf_depthwise *>call.descriptor), "depthwise"
+    if call.primitive == cnf_id_separable_forward:
+        separable = <const cnf_separable *>call.descriptor
+        flops = flops_of_depthwise(&separable.depthwise)
+        if separable.expand.co > 0:
+            flops += flops_of_conv2d(&separable.expand)
+        if separable.project.co > 0:
+            flops += flops_of_conv2d(&separable.project)
+        return flops, "separable"
     if call.primitive == cnf_id_gemm_forward:
         gemm = <const cnf_gemm *>call.descriptor
         flops = 2.0 * gemm.m * gemm.n * gemm.k

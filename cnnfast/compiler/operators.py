@@ -14,6 +14,7 @@ import numpy as np
 from .. import functional as F
 from ..functional.convolution import fused_conv2d, scaled_conv2d
 from ..functional.elementwise import apply_unary
+from ..functional.separable import Layer, separable_conv2d
 from ..onnx.operators.registry import operator
 from ..onnx.operators.values import Value
 from ..onnx.operators.windows import output_size, sides
@@ -22,7 +23,7 @@ from .vocabulary import FUNCTION_DOMAIN
 
 __all__ = [
     "Affine", "ChannelShuffle", "FlattenChannelsLast", "Function", "FusedConv", "FusedLinear",
-    "ScaledConv",
+    "ScaledConv", "SeparableConv",
 ]
 
 
@@ -91,6 +92,31 @@ def ScaledConv(
     arguments = (w, b, strides, padding, dilations, group)
     call = partial(scaled_conv2d, x, scale, shift, low=low, high=high)
     return _with_residual(call, x, arguments, residual, activation, alpha, beta)
+
+
+@operator(FUNCTION_DOMAIN)
+def SeparableConv(
+    x: Tensor, expand: Tensor | None, expand_bias: Tensor | None, w: Tensor, b: Tensor | None,
+    project: Tensor | None = None, project_bias: Tensor | None = None,
+    residual: Tensor | None = None,
+    *, auto_pad: str = "NOTSET", dilations: Sequence[int] = (1, 1),
+    pads: Sequence[int] | None = None, strides: Sequence[int] = (1, 1),
+    activations: Sequence[str], alphas: Sequence[float], betas: Sequence[float],
+) -> Tensor:
+    """FusedConv three times, of 1x1, one filter a channel and 1x1; the outer ones may be absent.
+
+    `activations`, `alphas` and `betas` are a number each; the residual is added behind the last.
+    """
+    padding = sides(x.shape[2:], w.shape[2:], strides, dilations, pads, auto_pad)
+    weights = (expand, expand_bias), (w, b), (project, project_bias)
+    before, depthwise, after = (
+        None if weight is None else Layer(weight, bias, activation, alpha, beta)
+        for (weight, bias), activation, alpha, beta
+        in zip(weights, activations, alphas, betas, strict=True)
+    )
+    assert depthwise is not None
+    return separable_conv2d(
+        x, before, depthwise, after, strides, padding, dilations, residual=residual)
 
 
 def _with_residual(

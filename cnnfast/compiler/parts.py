@@ -34,6 +34,8 @@ _BROADCAST = frozenset({"Add", "Concat", "Div", "Max", "Min", "Mul", "PRelu", "S
 """Operators that meet sample i of one operand with sample i of another."""
 _AXIS = {"Concat": 0, "Flatten": 1, "Softmax": -1, "Split": 0}
 """Operators that leave samples apart unless their axis, else this one, is the batch's."""
+_RESIDUAL_AT = {"FusedConv": 3, "SeparableConv": 7}
+"""Where convolutions have what they add."""
 
 Shape = tuple[int, ...]
 
@@ -122,8 +124,8 @@ def _keeps_apart(graph: Graph, node: Node, shapes: Mapping[str, Shape], batch: S
     if node.operator in _BROADCAST:
         return all(len(shapes[name]) == rank for name in named) and all(
             array.ndim < rank or array.shape[0] == 1 for array in constants)
-    if node.operator == "FusedConv":  # with a residual or without
-        return varying == [node.inputs[0], *node.inputs[3:]]
+    if node.operator in _RESIDUAL_AT:  # with a residual or without
+        return varying == [node.inputs[0], *node.inputs[_RESIDUAL_AT[node.operator] :]]
     if node.operator == "ScaledConv":
         return rank == 4 and not set(node.inputs[2:5]) & set(varying)
     if node.operator == "Reshape" and constants and constants[0].reshape(-1)[0] == batch[0]:

@@ -53,9 +53,8 @@ static size_t thread_bytes(const sweep *s)
            + sizeof(float) * (size_t)(s->cut.blocks * filter_floats(s->d, s->cut.block));
 }
 
-/* weight (c, taps) of one block to [taps][block]; zero beyond c. */
-static void pack_filter(float *out, const float *weight, const cnf_depthwise *d, int64_t block,
-                        int64_t index)
+void cnf_depthwise_pack_filter(float *out, const float *weight, const cnf_depthwise *d,
+                               int64_t block, int64_t index)
 {
     const int64_t taps = d->kh * d->kw, count = cnf_min(block, d->c - index * block);
     cnf_kernel->transpose(out, block, weight + index * block * taps, taps, count, taps);
@@ -84,7 +83,7 @@ static const float *thread_filter(const sweep *s, int64_t index, int thread)
     int64_t *packed = (int64_t *)own;
     float *filter = (float *)(own + flag_bytes(s)) + index * filter_floats(s->d, s->cut.block);
     if (!packed[index])
-        pack_filter(filter, s->weight, s->d, s->cut.block, index);
+        cnf_depthwise_pack_filter(filter, s->weight, s->d, s->cut.block, index);
     packed[index] = 1;
     return filter;
 }

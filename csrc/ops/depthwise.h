@@ -2,7 +2,8 @@
  *
  * A result position reads source positions through taps of the filter; which ones is the same
  * question for rows and for columns. The input gradient is such a convolution too: an input reads
- * the outputs it fed, with the filter's taps backwards. Made by depthwise_cut.c. */
+ * the outputs it fed, with the filter's taps backwards. Made by depthwise_cut.c. separable.c
+ * cuts with it, too. */
 #ifndef CNF_DEPTHWISE_H
 #define CNF_DEPTHWISE_H
 
@@ -53,5 +54,9 @@ typedef struct {
 } cnf_depthwise_offset;
 cnf_depthwise_offset cnf_depthwise_columns(cnf_depthwise_piece *piece,
                                            const cnf_depthwise_cut *cut, const cnf_span *columns);
+
+/* weight (c, taps) of one block to [taps][block]; zero beyond c. */
+void cnf_depthwise_pack_filter(float *out, const float *weight, const cnf_depthwise *d,
+                               int64_t block, int64_t index);
 
 #endif

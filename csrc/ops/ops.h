@@ -55,6 +55,13 @@ size_t cnf_depthwise_forward_scratch(const cnf_depthwise *d);
 size_t cnf_depthwise_backward_input_scratch(const cnf_depthwise *d);
 size_t cnf_depthwise_backward_weight_scratch(const cnf_depthwise *d);
 
+/* separable: all biases and the residual may be NULL, and the weights of what there is not */
+cnf_status cnf_separable_forward(float *y, const float *x, const float *expand,
+                                 const float *expand_bias, const float *weight, const float *bias,
+                                 const float *project, const float *project_bias,
+                                 const float *residual, const cnf_separable *d, void *scratch);
+size_t cnf_separable_forward_scratch(const cnf_separable *d);
+
 /* pool */
 cnf_status cnf_max_pool2d_forward(float *y, void *index, const float *x, const int32_t *rows,
                                   const int32_t *cols, const cnf_gather *d, void *scratch);

@@ -257,6 +257,48 @@ static int check_depthwise_forward(const void *descriptor, const cnf_operand *o)
            check_epilogue(&d->epilogue, &o[1], &o[5], d->n, d->oh, d->ow, d->c);
 }
 
+/* A 1x1 convolution between images of `pixels` (n, h, w), with weight and bias but its images. */
+static int is_pointwise(const cnf_conv2d *d, const int64_t *pixels, const cnf_operand *weight,
+                        const cnf_operand *bias)
+{
+    const int64_t sizes[] = {d->n, d->h, d->w, d->n, d->oh, d->ow};
+    const int64_t ones[] = {d->kh, d->kw, d->stride_h, d->stride_w, d->groups};
+    for (int i = 0; i < 5; i++)
+        if (ones[i] != 1)
+            return 0;
+    return memcmp(sizes, pixels, 3 * sizeof *pixels) == 0 &&
+           memcmp(sizes + 3, pixels, 3 * sizeof *pixels) == 0 && SIZES(d->ci, d->co) &&
+           d->pad_top == 0 && d->pad_left == 0 && d->algorithm == CNF_CONV2D_DIRECT &&
+           weight->data && is_vector(weight, cnf_times(d->co, d->ci), sizeof(float)) &&
+           is_vector_or_absent(bias, d->co);
+}
+
+static int check_separable_forward(const void *descriptor, const cnf_operand *o)
+{
+    const cnf_separable *d = descriptor;
+    const cnf_depthwise *w = &d->depthwise;
+    const cnf_conv2d *expand = d->expand.co ? &d->expand : NULL;
+    const cnf_conv2d *project = d->project.co ? &d->project : NULL;
+    const int64_t in[] = {w->n, w->h, w->w}, out[] = {w->n, w->oh, w->ow};
+    const int64_t ci = expand ? expand->ci : w->c, co = project ? project->co : w->c;
+    const int64_t between = cnf_times(w->c, cnf_times(w->h, w->w) + cnf_times(w->oh, w->ow));
+    const cnf_operand none = {0}, *residual = &o[8];
+    const cnf_epilogue *last = project ? &project->epilogue : &w->epilogue;
+    return is_axis(w->h, w->oh, w->kh, w->stride_h, w->pad_top, w->dilation_h) &&
+           is_axis(w->w, w->ow, w->kw, w->stride_w, w->pad_left, w->dilation_w) &&
+           SIZES(w->n, w->c) && between <= CNF_MOST_BYTES &&
+           is_image(&o[1], w->n, w->h, w->w, ci, expand ? expand->x_pitch : w->x_pitch) &&
+           is_image(&o[0], w->n, w->oh, w->ow, co, project ? project->y_pitch : w->y_pitch) &&
+           is_vector(&o[4], cnf_times(w->c, cnf_times(w->kh, w->kw)), sizeof(float)) &&
+           is_vector_or_absent(&o[5], w->c) &&
+           (!expand || (expand->co == w->c && is_pointwise(expand, in, &o[2], &o[3]) &&
+                        check_epilogue(&expand->epilogue, &none, &none, 0, 0, 0, 0))) &&
+           (!project || (project->ci == w->c && is_pointwise(project, out, &o[6], &o[7]))) &&
+           (!project || check_epilogue(&w->epilogue, &none, &none, 0, 0, 0, 0)) &&
+           (project || !residual->present) &&
+           check_epilogue(last, &none, residual, w->n, w->oh, w->ow, co);
+}
+
 /* ---- pooling and resizing -------------------------------------------------------------------- */
 
 /* A table of taps that reads `inputs` positions; `each`: 0, or the taps of every output. */
@@ -380,6 +422,7 @@ static int (*const checks[cnf_primitive_count])(const void *descriptor, const cn
     [cnf_id_conv2d_scaled_forward] = check_conv2d_scaled_forward,
     [cnf_id_conv2d_backward_input] = check_conv2d_backward_input,
     [cnf_id_depthwise_forward] = check_depthwise_forward,
+    [cnf_id_separable_forward] = check_separable_forward,
     [cnf_id_max_pool2d_forward] = check_max_pool2d,
     [cnf_id_resample] = check_resample,
     [cnf_id_norm_forward] = check_norm_forward,

@@ -238,7 +238,7 @@ static cnf_status read_calls(opening *o, int64_t count)
         return refuse(o, "the number of its calls");
     model->calls = calloc((size_t)count + 1, sizeof *model->calls);
     model->descriptors = malloc(room + 1);
-    model->packings = calloc((size_t)count + 1, sizeof *model->packings);
+    model->packings = calloc(2 * (size_t)count + 1, sizeof *model->packings); /* two a call */
     if (!model->calls || !model->descriptors || !model->packings)
         return CNF_OUT_OF_MEMORY;
     model->plan.calls = model->calls;
@@ -294,34 +294,11 @@ static cnf_conv2d geometry_of(const cnf_conv2d *d)
     return geometry;
 }
 
-/* Which operand is a packed weight, if any; then the descriptor begins as cnf_conv2d. */
-static int packed_operand(int primitive)
+/* The weight of `d`, operand number `operand`, as the primitive that `id` packs for reads it. */
+static cnf_status pack_operand(cnf_model *model, cnf_plan_call *call, int operand, int id,
+                               const cnf_conv2d *d)
 {
-    switch (primitive) {
-    case cnf_id_conv2d_forward: return 3;
-    case cnf_id_conv2d_scaled_forward: return 4;
-    case cnf_id_conv2d_backward_input: return 2;
-    default: return -1;
-    }
-}
-
-/* Chooses a convolution's algorithm and gives it its weight as that reads it. */
-static cnf_status pack(cnf_model *model, cnf_plan_call *call)
-{
-    const int operand = packed_operand(call->primitive);
-    const int backward = call->primitive == cnf_id_conv2d_backward_input;
-    cnf_conv2d *d = (cnf_conv2d *)call->descriptor;
-    if (operand < 0)
-        return CNF_OK;
-    /* What the file says was another machine's choice; all but plain ones are direct everywhere. */
-    d->algorithm = call->primitive == cnf_id_conv2d_forward
-                       ? cnf_conv2d_choose(d, CNF_CONV2D_FORWARD)
-                       : CNF_CONV2D_DIRECT;
-    if (d->algorithm == CNF_CONV2D_WINOGRAD_INLINE) /* reads the weight as it is */
-        return CNF_OK;
-    packing p = {(const float *)(uintptr_t)call->offset[operand],
-                 backward ? cnf_id_conv2d_pack_backward : cnf_id_conv2d_pack_forward,
-                 geometry_of(d), NULL};
+    packing p = {(const float *)(uintptr_t)call->offset[operand], id, geometry_of(d), NULL};
     for (size_t i = 0; i < model->packed && !p.packed; i++) {
         const packing *other = &model->packings[i];
         if (other->weight == p.weight && other->primitive == p.primitive &&
@@ -329,6 +306,7 @@ static cnf_status pack(cnf_model *model, cnf_plan_call *call)
             p.packed = other->packed;
     }
     if (!p.packed) {
+        const int backward = id == cnf_id_conv2d_pack_backward;
         p.packed = cnf_allocate(sizeof(float) * cnf_conv2d_packed_size(&p.geometry, backward) + 1);
         if (!p.packed)
             return CNF_OUT_OF_MEMORY;
@@ -340,6 +318,41 @@ static cnf_status pack(cnf_model *model, cnf_plan_call *call)
     }
     call->offset[operand] = (int64_t)(uintptr_t)p.packed;
     return CNF_OK;
+}
+
+static cnf_status pack_separable(cnf_model *model, cnf_plan_call *call)
+{
+    cnf_separable *d = (cnf_separable *)call->descriptor;
+    cnf_status status = CNF_OK;
+    if (d->expand.co)
+        status = pack_operand(model, call, 2, cnf_id_conv2d_pack_forward, &d->expand);
+    if (d->project.co && status == CNF_OK)
+        status = pack_operand(model, call, 6, cnf_id_conv2d_pack_forward, &d->project);
+    return status;
+}
+
+/* Chooses a convolution's algorithm and gives it its weight as that reads it. What the file says was
+ * another machine's choice; all but plain ones are direct everywhere. */
+static cnf_status pack(cnf_model *model, cnf_plan_call *call)
+{
+    cnf_conv2d *d = (cnf_conv2d *)call->descriptor; /* or begins with it */
+    switch (call->primitive) {
+    case cnf_id_conv2d_forward:
+        d->algorithm = cnf_conv2d_choose(d, CNF_CONV2D_FORWARD);
+        if (d->algorithm == CNF_CONV2D_WINOGRAD_INLINE) /* reads the weight as it is */
+            return CNF_OK;
+        return pack_operand(model, call, 3, cnf_id_conv2d_pack_forward, d);
+    case cnf_id_conv2d_scaled_forward:
+        d->algorithm = CNF_CONV2D_DIRECT;
+        return pack_operand(model, call, 4, cnf_id_conv2d_pack_forward, d);
+    case cnf_id_conv2d_backward_input:
+        d->algorithm = CNF_CONV2D_DIRECT;
+        return pack_operand(model, call, 2, cnf_id_conv2d_pack_backward, d);
+    case cnf_id_separable_forward:
+        return pack_separable(model, call);
+    default:
+        return CNF_OK;
+    }
 }
 
 /* ---- models ---------------------------------------------------------------------------------- */
