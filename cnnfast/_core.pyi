@@ -400,10 +400,10 @@ def add_at(dx: np.ndarray, dy: np.ndarray, index: np.ndarray) -> None: ...
 def sgd_update(
     param: np.ndarray,
     momentum_buffer: np.ndarray | None,
+    begun: np.ndarray | None,
     grad: np.ndarray,
     settings: np.ndarray,
     nesterov: bool,
-    first: bool,
 ) -> None: ...
 def adam_update(
     param: np.ndarray,

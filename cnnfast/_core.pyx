@@ -11,6 +11,7 @@ from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
+from posix.stdlib cimport posix_memalign
 
 import math
 import os
@@ -127,16 +128,36 @@ cdef class Buffer:
         cnf_release(self.pointer)
 
 
+cdef class Draft:
+    """Memory of a recorded training step, in which next to nothing is computed.
+
+    It comes from the system: a block of the pool would touch its first 2 MB, a huge page.
+    """
+
+    cdef void *pointer
+
+    def __dealloc__(self):
+        free(self.pointer)
+
+
 cdef cnp.ndarray allocate(int rank, cnp.npy_intp *shape, cnp.npy_intp *strides, size_t count, int kind):
-    cdef Buffer buffer = Buffer.__new__(Buffer)
+    cdef Buffer buffer
+    cdef Draft draft
+    cdef void *pointer = NULL
     cdef size_t size = 8 if kind == cnp.NPY_INT64 else 4 if kind == cnp.NPY_FLOAT32 else 1
-    buffer.pointer = cnf_allocate(count * size if count > 0 else 1)
-    if buffer.pointer == NULL:
-        raise MemoryError(f"cannot allocate {count * size} bytes")
     cdef type kind_of_array = _recording.unknown if is_recording() else None
+    if kind_of_array is not None and _recording.repeated:
+        base = draft = Draft.__new__(Draft)
+        if posix_memalign(&draft.pointer, 64, count * size + 1) == 0:
+            pointer = draft.pointer
+    else:
+        base = buffer = Buffer.__new__(Buffer)
+        pointer = buffer.pointer = cnf_allocate(count * size if count > 0 else 1)
+    if pointer == NULL:
+        raise MemoryError(f"cannot allocate {count * size} bytes")
     cdef cnp.ndarray array = cnp.PyArray_New(
-        kind_of_array or cnp.ndarray, rank, shape, kind, strides, buffer.pointer, 0, cnp.NPY_ARRAY_WRITEABLE, None)
-    cnp.set_array_base(array, buffer)
+        kind_of_array or cnp.ndarray, rank, shape, kind, strides, pointer, 0, cnp.NPY_ARRAY_WRITEABLE, None)
+    cnp.set_array_base(array, base)
     return array
 
 

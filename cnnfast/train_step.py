@@ -23,6 +23,7 @@ import numpy as np
 from . import _core
 from . import random as _random
 from .autograd import enable_grad
+from .compiler.order import early_updates
 from .compiler.plan import (
     dense_outputs,
     live_calls,
@@ -201,9 +202,7 @@ class TrainStep:
                 warnings.warn(f"TrainStep runs eagerly: {reason}", stacklevel=3)
             self._keep(key, reason)
             return loss
-        if sum(map(len, state.values())) == sum(map(len, states.values())):
-            self._keep(key, recorded)
-        # Otherwise this is the first step of some parameter, which its state does not outlive.
+        self._keep(key, recorded)
         loss_or_none = self._run(recorded, arrays)
         assert loss_or_none is not None  # the plan was made for these very arrays
         return loss_or_none
@@ -266,7 +265,8 @@ class TrainStep:
                 outputs = dense_outputs(recording, arrays, wanted)
         finally:
             self._forget_gradients()
-        plan = plan_of(recording, live_calls(recording), arrays, outputs, self._workspace, 0)
+        calls = early_updates(recording, live_calls(recording))
+        plan = plan_of(recording, calls, arrays, outputs, self._workspace, 0)
         kept = [(tensor, tensor.array) for tensor in self._all_tensors()]
         return _Recorded(plan, recording.renewals, kept, self._owners(), len(outputs) > 1)
 

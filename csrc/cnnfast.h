@@ -441,7 +441,6 @@ typedef struct {
 typedef struct {
     int64_t n;
     int64_t nesterov;
-    int64_t first; /* the momentum buffer holds nothing yet: it becomes the gradient */
 } cnf_sgd;
 
 typedef struct {

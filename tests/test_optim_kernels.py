@@ -76,7 +76,9 @@ def core_sgd(p: np.ndarray, g: np.ndarray, s: State, t: int, **o: Any) -> None:
     """The kernel; its buffer starts as NaN, since the first step must not read it."""
     buffer = s.setdefault("buffer", np.full_like(p, np.nan)) if o["momentum"] else None
     settings = np.array([0.1, o["momentum"], o["dampening"], o["weight_decay"]])
-    _core.sgd_update(p, buffer, g, settings, o["nesterov"], t == 1)
+    begun = np.array([t > 1], np.int64)
+    _core.sgd_update(p, buffer, begun, g, settings, o["nesterov"])
+    assert begun == 1
 
 
 def core_adam(p: np.ndarray, g: np.ndarray, s: State, t: int, **o: Any) -> None:
@@ -172,9 +174,11 @@ def test_bad_operands() -> None:
     p, other = np.zeros(4, np.float32), np.zeros(5, np.float32)
     step, four, five = np.zeros((), np.float32), np.zeros(4), np.zeros(5)
     with pytest.raises(ValueError, match="grad: expected 4"):
-        _core.sgd_update(p, None, other, four, False, True)
+        _core.sgd_update(p, None, None, other, four, False)
     with pytest.raises(ValueError, match="settings: expected 4"):
-        _core.sgd_update(p, None, p, five, False, True)
+        _core.sgd_update(p, None, None, p, five, False)
+    with pytest.raises(ValueError, match="begun: expected 1"):
+        _core.sgd_update(p, p.copy(), np.zeros(2, np.int64), p, four, False)
     with pytest.raises(ValueError, match="exp_avg_sq"):
         _core.adam_update(p, p.copy(), other, None, step, p, five, False)
     with pytest.raises(ValueError, match="number of steps"):

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 import cnnfast
-from cnnfast import CompiledModel, Tensor, _core, models, no_grad, optim
+from cnnfast import CompiledModel, Tensor, TrainStep, _core, models, no_grad, optim
 from cnnfast import functional as F
 from cnnfast.functional.convolution import packed_weight
 from cnnfast.layout import as_image
@@ -223,17 +223,10 @@ class Engine(Loader):
 
     def _step(self, network: str, shape: tuple[int, ...]) -> Run:
         model = initial_model(network)
-        x, y = _images(shape), Tensor(labels(shape[0], 10))
+        x, y = images(shape), labels(shape[0], 10)
         update = optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
-
-        def run() -> Any:
-            update.zero_grad()
-            loss = F.cross_entropy(model(x), y)
-            loss.backward()
-            update.step()
-            return loss
-
-        return run
+        step = TrainStep(model, F.cross_entropy, update)
+        return lambda: step(x, y)
 
     def lenet5_step(self, batch: int) -> Run:
         """A training step of `models.lenet5`."""

@@ -3,7 +3,7 @@
 cdef extern from "cnnfast.h" nogil:
     enum: cnf_id_sgd_update, cnf_id_adam_update, cnf_id_rmsprop_update, cnf_id_counter_add
     ctypedef struct cnf_sgd:
-        int64_t n, nesterov, first
+        int64_t n, nesterov
     ctypedef struct cnf_adam:
         int64_t n, decoupled
     ctypedef struct cnf_rmsprop:
@@ -32,16 +32,18 @@ cdef int expect_step(cnp.ndarray step) except -1:
     return 0
 
 
-def sgd_update(cnp.ndarray param not None, cnp.ndarray momentum_buffer, cnp.ndarray grad not None,
-               cnp.ndarray settings not None, bint nesterov, bint first):
-    """One step of SGD in place; `first`: momentum_buffer is written without being read.
+def sgd_update(cnp.ndarray param not None, cnp.ndarray momentum_buffer, cnp.ndarray begun,
+               cnp.ndarray grad not None, cnp.ndarray settings not None, bint nesterov):
+    """One step of SGD in place. Where `begun`, one int64, is 0, momentum_buffer is not read.
 
     settings: float64 lr, momentum, dampening, weight_decay.
     """
     cdef cnf_sgd d
     d.n = expect_states(param, grad, ("momentum_buffer",), (momentum_buffer,), settings, 4)
-    d.nesterov, d.first = nesterov, first
-    issue(cnf_id_sgd_update, (param, momentum_buffer, grad, settings), &d)
+    d.nesterov = nesterov
+    if begun is not None:
+        expect_dense(begun, cnp.NPY_INT64, 1, "begun", written=True)
+    issue(cnf_id_sgd_update, (param, momentum_buffer, begun, grad, settings), &d)
 
 
 def adam_update(cnp.ndarray param not None, cnp.ndarray exp_avg not None,

@@ -49,6 +49,8 @@ _NONE, _ARENA, _FIRST = 0, 1, 2  # cnnfast.h: CNF_BASE_*
 _IN_PLACE = {
     "unary_forward": (1,), "binary_forward": (1, 2), "ternary_forward": (1, 2, 3),
     "conv2d_forward": (5,), "conv2d_scaled_forward": (6,),  # the residual
+    "unary_backward": (1, 2), "norm_backward": (3,), "norm_evaluate_backward": (3,),
+    "dropout_apply": (1,),
 }
 
 Call = tuple[int, str, bytes, tuple[np.ndarray | None, ...], tuple[int, ...], int]

@@ -13,6 +13,16 @@ from .optimizer import Optimizer, Params, State, check_range
 __all__ = ["SGD"]
 
 
+class _Buffer(Tensor):
+    """A momentum buffer with a number in memory that says whether anything was written into it."""
+
+    __slots__ = ("begun",)
+
+    def __init__(self, data: np.ndarray) -> None:
+        super().__init__(data)
+        self.begun = np.zeros(1, np.int64)
+
+
 class SGD(Optimizer):
     """Stochastic gradient descent with momentum.
 
@@ -84,10 +94,10 @@ class SGD(Optimizer):
         self, param: np.ndarray, grad: np.ndarray, state: State, group: dict[str, Any],
         settings: np.ndarray,
     ) -> None:
-        buffer, first = None, False
+        buffer, begun = None, None
         if group["momentum"] != 0:
-            first = state.get("momentum_buffer") is None
-            if first:
-                state["momentum_buffer"] = Tensor.wrap(np.empty(param.shape, np.float32))
+            if state.get("momentum_buffer") is None:
+                state["momentum_buffer"] = _Buffer(np.zeros(param.shape, np.float32))
             buffer = state["momentum_buffer"].array
-        _core.sgd_update(param, buffer, grad, settings, group["nesterov"], first)
+            begun = getattr(state["momentum_buffer"], "begun", None)  # a loaded one has begun
+        _core.sgd_update(param, buffer, begun, grad, settings, group["nesterov"])

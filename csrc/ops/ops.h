@@ -139,8 +139,9 @@ cnf_status cnf_add_at(float *dx, const float *dy, const int64_t *index, const cn
                       void *scratch);
 
 /* optim: what is not const is updated in place; momentum_buffer, max_exp_avg_sq and grad_avg may be
- * NULL. `step` is the number of steps before this one. */
-cnf_status cnf_sgd_update(float *param, float *momentum_buffer, const float *grad,
+ * NULL. `step` is the number of steps before this one; momentum_buffer holds nothing yet where
+ * `begun` is not NULL and 0. */
+cnf_status cnf_sgd_update(float *param, float *momentum_buffer, int64_t *begun, const float *grad,
                           const cnf_sgd_settings *settings, const cnf_sgd *d, void *scratch);
 cnf_status cnf_adam_update(float *param, float *exp_avg, float *exp_avg_sq, float *max_exp_avg_sq,
                            float *step, const float *grad, const cnf_adam_settings *settings,

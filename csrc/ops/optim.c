@@ -41,7 +41,7 @@ static void sgd_task(const void *context, int64_t task, int thread)
     cnf_kernel->sgd_update(u->param + i, at(u->state[0], i), u->grad + i, n, u->step);
 }
 
-cnf_status cnf_sgd_update(float *param, float *momentum_buffer, const float *grad,
+cnf_status cnf_sgd_update(float *param, float *momentum_buffer, int64_t *begun, const float *grad,
                           const cnf_sgd_settings *settings, const cnf_sgd *d, void *scratch)
 {
     (void)scratch;
@@ -51,8 +51,10 @@ cnf_status cnf_sgd_update(float *param, float *momentum_buffer, const float *gra
         .momentum = (float)settings->momentum,
         .one_minus_dampening = (float)(1 - settings->dampening),
         .nesterov = d->nesterov != 0,
-        .first = d->first != 0,
+        .first = begun && *begun == 0,
     };
+    if (begun)
+        *begun = 1;
     update u = {param, {momentum_buffer, NULL, NULL}, grad, d->n, &step};
     return sweep(&u, sgd_task);
 }

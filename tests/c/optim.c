@@ -18,10 +18,11 @@ static void check_sgd(int64_t n, double momentum, int nesterov)
 {
     float *p = uniform(n, -1, 1), *buffer = unwritten(n);
     double *wanted = widened(p, n), *wanted_buffer = zeros(n);
+    int64_t begun = 0;
     describe("sgd of %d, momentum %g, nesterov %d", (int)n, momentum, nesterov);
     for (int64_t step = 1; step <= STEPS; step++) {
         const cnf_sgd_settings settings = {0.1, momentum, 0.25, 0.01};
-        const cnf_sgd d = {n, nesterov, step == 1};
+        const cnf_sgd d = {n, nesterov};
         float *g = uniform(n, -1, 1);
         for (int64_t i = 0; i < n; i++) {
             double u = g[i] + 0.01 * wanted[i];
@@ -31,7 +32,7 @@ static void check_sgd(int64_t n, double momentum, int nesterov)
             }
             wanted[i] -= 0.1 * u;
         }
-        RUN(sgd_update, &d, OUT(p, n), momentum != 0 ? OUT(buffer, n) : NONE, IN(g),
+        RUN(sgd_update, &d, OUT(p, n), momentum != 0 ? OUT(buffer, n) : NONE, OUT(&begun, 1), IN(g),
             IN(&settings));
     }
     expect_state("parameter", p, wanted, n);
