@@ -73,6 +73,15 @@ def test_is_the_references(isa: str, name: str, options: dict[str, Any], layout:
     gradient_close(x.grad.numpy(), expected)
 
 
+def test_hardswish_with_factor_and_summand(isa: str) -> None:
+    x, dy = within(-4, 4, 37).astype(np.float32), within(-2, 2, 37, seed=3).astype(np.float32)
+    y, dx = np.empty_like(x), np.empty_like(x)
+    _core.unary("hardswish_affine", y, x, 1.5, -0.5)
+    _core.unary_backward("hardswish_affine", dx, dy, x, 1.5, -0.5)
+    close(y, 1.5 * reference.hardswish(x) - 0.5)
+    gradient_close(dx, 1.5 * reference.hardswish_backward(dy, x))
+
+
 @pytest.mark.parametrize("size", HARD_SIZES)
 @pytest.mark.parametrize("name", ["relu", "gelu", "hardswish"])
 def test_sizes_that_hurt(

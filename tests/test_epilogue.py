@@ -60,6 +60,7 @@ ACTIVATIONS: dict[str, tuple[tuple[float, float], Callable[..., np.ndarray]]] = 
     "silu": ((0, 0), reference.silu),
     "gelu": ((0, 0), reference.gelu),
     "hardswish": ((0, 0), reference.hardswish),
+    "hardswish_affine": ((1.5, -0.5), lambda x: 1.5 * reference.hardswish(x) - 0.5),
     "hardsigmoid": ((0, 0), reference.hardsigmoid),
     "sigmoid": ((0, 0), reference.sigmoid),
     "tanh": ((0, 0), np.tanh),

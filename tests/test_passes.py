@@ -18,7 +18,8 @@ from cnnfast.compiler.passes.convolutions import (
     fuse_convolutions,
     lower_batch_norms,
 )
-from cnnfast.compiler.passes.factors import fold_factors, fuse_affine
+from cnnfast.compiler.passes.factors import factor_residuals, fold_factors, fuse_affine
+from cnnfast.compiler.passes.layer_norms import recognize_layer_norms
 from cnnfast.compiler.passes.linear import fold_flatten, fuse_linear
 from cnnfast.compiler.passes.prologues import fuse_scales
 from cnnfast.compiler.passes.separable import fuse_separable
@@ -33,17 +34,17 @@ WEIGHTS = {
     "turned": uniform(4, 2, 2, 2), "one": uniform(4) + 2.0, "two": uniform(4), "three": uniform(4),
     "four": uniform(4) + 2.0, "channels": uniform(4, 1, 1) + 2.0, "rows": uniform(6, 7),
     "m": uniform(5, 168), "n": uniform(168, 5), "v": uniform(5), "last": uniform(7, 3),
-    "half": uniform(84, 5), "grey": uniform(1, 4, 1, 1),
+    "half": uniform(84, 5), "grey": uniform(1, 4, 1, 1), "gain": uniform(7), "shift": uniform(7),
 }
 NUMBERS = {
-    "0": 0.0, "3": 3.0, "6": 6.0, "1/6": 1 / 6, "1": 1.0,
+    "0": 0.0, "3": 3.0, "6": 6.0, "1/6": 1 / 6, "1": 1.0, "2": 2.0,
 }  # fmt: skip
 SIZES = {
     "border": [0, 0, 1, 2, 0, 0, 3, 0], "batches": [1, 0, 0, 0, 0, 0, 0, 0], "pair": [0, -1],
     "sizes": [2, 4, 42], "perm": [1], "halves": [-1, 84], "odd": [-1, 7], "whole0": 0, "whole3": 3,
     "whole6": 6, "two_groups": [0, 2, 2, 6, 7], "of_two": [2, 2, 2, 6, 7], "image": [0, 4, 6, 7],
     "two_images": [2, 4, 6, 7], "wider": [2, 4, 7, 6], "rows_first": [2, 6, 7, 2, 2],
-    "mixed": [2, 42, 2, 2],
+    "mixed": [2, 42, 2, 2], "last_axis": [-1], "first_axis": [1],
 }  # fmt: skip
 CONSTANTS: dict[str, np.ndarray] = {
     **WEIGHTS,
@@ -104,6 +105,8 @@ SAME = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}
         ("d+mask=Dropout(x) y=Relu(d)", {}, "Relu"),
         ("d+mask=Dropout(x,1/6,no) y=Relu(d)", {}, "Relu"),
         ("d+mask=Dropout(x) y=Where(mask,x,d)", {}, "Dropout Where"),
+        ("k=Mul(x,1) m=Mul(1,k) y=Relu(m)", {}, "Relu"),
+        ("k=Mul(x,3) y=Relu(k)", {}, "Mul Relu"),
     ],
 )
 def test_fold_constants(text: str, attributes: dict[str, Any], wanted: str) -> None:
@@ -266,6 +269,11 @@ def test_fold_scales(text: str, wanted: str) -> None:
         ("c=Conv(x,w) y=Add(c,c)", "FusedConv Add"),
         ("c=Conv(x,w) y=Add(c,channels)", "FusedConv Add"),
         ("c=Conv(x,w) y=Softplus(c)", "FusedConv Softplus"),
+        ("c=Conv(x,w) h=HardSwish(c) k=Mul(h,3) y=Add(6,k)", "FusedConv"),
+        ("c=Conv(x,w) h=HardSwish(c) a=Add(h,3) k=Mul(6,a) y=Relu(k)", "FusedConv Relu"),
+        ("c=Conv(x,w) h=HardSwish(c) k=Mul(h,3) a=Add(k,6) y=Add(a,k)", "FusedConv Add Add"),
+        ("c=Conv(x,w) h=HardSwish(c) y=Mul(h,channels)", "FusedConv Mul"),
+        ("c=Conv(x,w) h=Relu(c) y=Mul(h,3)", "FusedConv Mul"),
     ],
 )
 def test_fuse_convolutions(text: str, wanted: str) -> None:
@@ -314,6 +322,53 @@ def test_fold_factors(text: str, wanted: str) -> None:
     padded = {"pads": [1, 1, 1, 1], **group}
     same = {"pads": [1, 1, 1, 1]}
     check(fold_factors, graph(text, c=same, padded=padded, y={} if "c=" in text else group), wanted)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("g=Sigmoid(p) k=Mul(x,g) y=Add(x,k)", "Sigmoid Add Mul"),
+        ("g=HardSigmoid(p) k=Mul(g,x) a=Add(k,x) y=Relu(a)", "HardSigmoid Add Mul Relu"),
+        ("g=Sigmoid(p) k=Mul(x,g) a=Add(x,k) y=Add(a,k)", "Sigmoid Mul Add Add"),
+        ("g=Sigmoid(p) k=Mul(x,g) y=Add(g,k)", "Sigmoid Mul Add"),
+        ("k=Mul(x,p) y=Add(x,k)", "Mul Add"),
+    ],
+)
+def test_factor_residuals(text: str, wanted: str) -> None:
+    before = graph(f"p=GlobalAveragePool(x) {text}")
+    check(factor_residuals, before, f"GlobalAveragePool {wanted}")
+
+
+SQUARES = "m=ReduceMean(x,last_axis) d=Sub(x,m) q=Mul(d,d) n=ReduceMean(q,last_axis) e=Add(n,1/6)"
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("s=Sqrt(e) z=Div(d,s) k=Mul(z,gain) y=Add(k,shift)", "LayerNormalization"),
+        ("s=Sqrt(e) z=Div(d,s) k=Mul(gain,z) y=Relu(k)", "LayerNormalization Relu"),
+        ("s=Sqrt(e) z=Div(d,s) y=Add(z,shift)", None),
+        ("s=Sqrt(e) z=Div(d,s) k=Mul(z,gain) y=Add(k,d)", None),
+        ("s=Sqrt(e) z=Div(d,s) k=Mul(z,gain) y=Add(k,n)", None),
+        ("s=Sqrt(e) z=Div(x,s) k=Mul(z,gain) y=Add(k,shift)", None),
+        ("s=Exp(e) z=Div(d,s) k=Mul(z,gain) y=Add(k,shift)", None),
+    ],
+)
+@pytest.mark.parametrize("square", ["Mul(d,d)", "Pow(d,2)"])
+def test_recognize_layer_norms(text: str, wanted: str | None, square: str) -> None:
+    before = graph(f"{SQUARES} {text}".replace("Mul(d,d)", square))
+    check(recognize_layer_norms, before, wanted or operators_of(before))
+
+
+@pytest.mark.parametrize(("old", "new"), [
+    ("ReduceMean(q,last_axis)", "ReduceMean(q,first_axis)"), ("Sub(x,m)", "Sub(m,x)"),
+    ("ReduceMean(x,last_axis)", "ReduceMean(x,first_axis)"),
+    ("q=Mul(d,d)", "q=Pow(d,3)"), ("q=Mul(d,d)", "q=Mul(d,x)"),
+])  # fmt: skip
+def test_what_is_no_layer_norm_stays(old: str, new: str) -> None:
+    text = f"{SQUARES} s=Sqrt(e) z=Div(d,s) k=Mul(z,gain) y=Add(k,shift)"
+    before = graph(text.replace(old, new))
+    check(recognize_layer_norms, before, operators_of(before))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from ...graph import Graph
 from .activations import recognize_activations
 from .constants import drop_unused, fold_constants
 from .convolutions import fold_pads, fold_scales, fuse_convolutions, lower_batch_norms
-from .factors import fold_factors, fuse_affine
+from .factors import factor_residuals, fold_factors, fuse_affine
+from .layer_norms import recognize_layer_norms
 from .linear import fold_flatten, fuse_linear
 from .prologues import fuse_scales
 from .separable import fuse_separable
@@ -23,7 +24,9 @@ __all__ = ["PASSES", "optimize"]
 PASSES: list[Callable[[Graph], Graph]] = [
     fold_constants,
     recognize_activations,
+    recognize_layer_norms,
     recognize_shuffles,
+    factor_residuals,
     fold_pads,
     fold_scales,
     lower_batch_norms,

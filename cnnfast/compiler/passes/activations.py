@@ -10,7 +10,7 @@ import numpy as np
 from ...graph import Graph, Node
 from .rewriting import Draft
 
-__all__ = ["activation_of", "recognize_activations"]
+__all__ = ["Activation", "activation_of", "recognize_activations"]
 
 Activation = tuple[str, float, float]
 """One of ``_core.UNARY_KINDS`` with its attributes alpha and beta."""

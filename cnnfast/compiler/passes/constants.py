@@ -35,15 +35,15 @@ _BROADCAST = frozenset({
 
 
 def fold_constants(graph: Graph) -> Graph:
-    """Compute what follows from constants; remove Identity, Dropout, a double Transpose, Sum."""
+    """Compute what follows from constants; remove what changes nothing."""
     draft = Draft(graph)
     room = GROWTH * sum(constant.nbytes for constant in graph.constants.values()) + ROOM
     for number, node in enumerate(graph.nodes):
         node = draft.nodes[number] or node
         if node.operator == "Sum" and len(node.inputs) == 2:
             draft.put(number, replace(node, operator="Add"))
-        elif _is_identity(draft, node):
-            draft.forward(number, node.inputs[0])
+        elif (name := _unchanged(draft, node)) is not None and name not in draft.constants:
+            draft.forward(number, name)
         elif all(not name or name in draft.constants for name in node.inputs):
             room = _compute(draft, number, node, room)
         elif node.operator == "Transpose":
@@ -51,14 +51,21 @@ def fold_constants(graph: Graph) -> Graph:
     return draft.finish()
 
 
-def _is_identity(draft: Draft, node: Node) -> bool:
+def _unchanged(draft: Draft, node: Node) -> str | None:
+    """Return the value that the first result of `node` is equal to, if there is one."""
+    if node.operator == "Mul" and not node.attributes and len(node.inputs) == 2:
+        for x, other in (node.inputs, node.inputs[::-1]):
+            one = draft.constant(other)
+            if one is not None and one.size == 1 and one.ndim <= 1 and bool((one == 1).all()):
+                return x
+        return None
     if node.operator == "Identity":
-        return node.inputs[0] not in draft.constants
+        return node.inputs[0]
     if node.operator != "Dropout" or any(map(draft.is_read, node.outputs[1:])):
-        return False
+        return None
     training = node.inputs[2] if len(node.inputs) > 2 else ""
     asked = draft.constant(training)
-    return not training or (asked is not None and not asked.any())
+    return None if training and (asked is None or asked.any()) else node.inputs[0]
 
 
 def _merge_transposes(draft: Draft, number: int, node: Node) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from ...graph import Graph, Node
 from ...onnx.interpreter import describe
 from ..vocabulary import FUNCTION_DOMAIN
-from .activations import activation_of
+from .activations import Activation, activation_of
 from .rewriting import Draft
 
 __all__ = [
@@ -238,7 +238,45 @@ def _fuse(draft: Draft, number: int, node: Node) -> None:
     activation = None if after is None else activation_of(draft, draft.node(after))
     if after is not None and activation is not None:
         removed, place = [*removed, place], after
+        channels = draft.constants[node.inputs[1]].shape[0]
+        activation, behind = _with_numbers(draft, place, activation, channels)
+        if behind:
+            removed, place = [*removed, place, *behind[:-1]], behind[-1]
         attributes["activation"], attributes["alpha"], attributes["beta"] = activation
     outputs = draft.node(place).outputs[:1]
     fused = Node("FusedConv", inputs, outputs, attributes, FUNCTION_DOMAIN, node.name)
     draft.put(place, fused, removed)
+
+
+def _with_numbers(
+    draft: Draft, number: int, activation: Activation, channels: int
+) -> tuple[Activation, list[int]]:
+    """Return what node `number` and the factors and summands behind it compute, and those nodes.
+
+    Only behind a hard-swish, where PP-LCNetV3 has a "learnable affine block".
+    """
+    scale, shift, behind = 1.0, 0.0, list[int]()
+    if activation[0] != "hardswish":
+        return activation, behind
+    while (reader := draft.only_reader(draft.node(number).outputs[0])) is not None:
+        beside = _number_beside(draft, draft.node(reader), draft.node(number).outputs[0], channels)
+        if beside is None:
+            break
+        if draft.node(reader).operator == "Mul":
+            scale, shift = scale * beside, shift * beside
+        else:
+            shift += beside
+        behind.append(reader)
+        number = reader
+    return ("hardswish_affine", scale, shift) if behind else activation, behind
+
+
+def _number_beside(draft: Draft, node: Node, name: str, channels: int) -> float | None:
+    """Return the number by which `node` multiplies the image `name`, or which it adds."""
+    if node.operator not in ("Mul", "Add") or node.attributes:
+        return None
+    constant = draft.constant(node.inputs[1] if node.inputs[0] == name else node.inputs[0])
+    if constant is None or constant.dtype != np.float32 or not np.isfinite(constant).all():
+        return None
+    wide = per_channel(constant, channels, 4)
+    return float(wide[0]) if wide is not None and (wide == wide[0]).all() else None

@@ -11,7 +11,7 @@ from ..vocabulary import FUNCTION_DOMAIN
 from .convolutions import groups, per_channel
 from .rewriting import Draft
 
-__all__ = ["fold_factors", "fuse_affine"]
+__all__ = ["factor_residuals", "fold_factors", "fuse_affine"]
 
 
 def fold_factors(graph: Graph) -> Graph:
@@ -121,6 +121,29 @@ def _exchange(draft: Draft, number: int, add: int, x: str, summand: np.ndarray) 
     name = draft.add_constant(node.inputs[1], scaled)
     draft.put(number, replace(node, inputs=[node.inputs[0], name, *node.inputs[2:]]))
     return False
+
+
+def factor_residuals(graph: Graph) -> Graph:
+    """Write x + x * g as x * (g + 1): g is a gate a channel, and x is swept once."""
+    draft = Draft(graph)
+    for number in range(len(graph.nodes)):
+        node = draft.nodes[number]
+        if node is None or node.operator != "Add" or node.attributes or len(node.inputs) != 2:
+            continue
+        for x, product in (node.inputs, node.inputs[::-1]):
+            mul = draft.maker(product, "Mul")
+            if mul is None or draft.only_reader(product) is None or draft.node(mul).attributes:
+                continue
+            a, b = draft.node(mul).inputs
+            gate = b if a == x else a
+            if x not in (a, b) or draft.maker(gate, "Sigmoid", "HardSigmoid") is None:
+                continue
+            more = draft.free_name(f"{product}.more")
+            one = draft.add_constant(f"{product}.one", np.array(1, np.float32))
+            draft.put(mul, Node("Add", [gate, one], [more], {}, name=draft.node(mul).name))
+            draft.put(number, Node("Mul", [x, more], node.outputs, {}, name=node.name))
+            break
+    return draft.finish()
 
 
 def fuse_affine(graph: Graph) -> Graph:

@@ -64,8 +64,12 @@ class Draft:
 
     def only_reader(self, name: str) -> int | None:
         """Return the number of the one node that reads `name`, None where there are others."""
-        readers = self._readers.get(name, [])
+        readers = self.readers(name)
         return readers[0] if len(readers) == 1 and name not in self._outside else None
+
+    def readers(self, name: str) -> list[int]:
+        """Return the numbers of the nodes that read `name`, one twice that reads it twice."""
+        return list(self._readers.get(name, []))
 
     def is_read(self, name: str) -> bool:
         """Whether anybody reads the value `name`."""
@@ -102,11 +106,16 @@ class Draft:
 
     def add_constant(self, stem: str, array: np.ndarray) -> str:
         """Return the name of a new constant."""
+        name = self.free_name(stem)
+        self.constants[name] = np.ascontiguousarray(array)
+        return name
+
+    def free_name(self, stem: str) -> str:
+        """Return a name that no value has."""
         name, count = stem, 0
         while name in self.constants or name in self._maker or name in self.graph.inputs:
             count += 1
             name = f"{stem}.{count}"
-        self.constants[name] = np.ascontiguousarray(array)
         return name
 
     def put(self, number: int, node: Node, removed: Iterable[int] = ()) -> None:
