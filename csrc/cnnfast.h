@@ -290,7 +290,7 @@ typedef struct {
 typedef enum {
     CNF_CONV2D_DIRECT,   /* implicit matrix product; any convolution */
     CNF_CONV2D_WINOGRAD, /* F(4x4, 3x3): 3x3, stride 1, dilation 1, one group, padding up to 2 */
-    /* The same for few pixels and a weight that is new in each call: it is transformed piece by
+    /* The same for few pixels, or where a weight is new in each call: it is transformed piece by
      * piece on its way to the products. What stands for the packed weight is the weight, OIHW. */
     CNF_CONV2D_WINOGRAD_INLINE,
 } cnf_conv2d_algorithm;

@@ -70,7 +70,7 @@ def test_an_answer_is_measured_once(
     asked, expected = answer(winner), _core.CONV2D_ALGORITHMS[winner]
     assert ask(direction=direction) == ask(direction=direction) == expected
     forget()
-    candidates = 3 if direction == "backward_input" else 2  # only there is the weight new each time
+    candidates = 2 if direction == "backward_weight" else 3  # which reads no weight to transform
     assert ask(direction=direction) == expected and asked == [candidates]
     (path,) = folder.iterdir()
     ((key, found),) = json.loads(path.read_text()).items()

@@ -11,7 +11,7 @@ from cnnfast import _core
 EPSILON = np.finfo(np.float32).eps
 
 # images, channels in, channels out, height, width, padding (top, left): around the tile of 4, the
-# panels of 8, 16 and 32 columns, the depth block of 256 and the micro-tile's rows
+# panels of 8, 16 and 32 columns, the depth block of 256, the micro-tile's rows, four tiles in all
 SHAPES = [
     (1, 1, 1, 1, 1, (1, 1)),
     (1, 1, 1, 3, 3, (0, 0)),
@@ -24,6 +24,7 @@ SHAPES = [
     (5, 8, 8, 7, 7, (1, 1)),
     (1, 257, 40, 9, 9, (1, 1)),
     (1, 64, 130, 30, 31, (1, 1)),
+    (1, 70, 77, 8, 7, (1, 1)),
     (0, 4, 4, 8, 8, (1, 1)),
 ]
 
@@ -87,7 +88,9 @@ def test_inline_weights_give_the_same_bits(isa, shape):
 
 @pytest.mark.parametrize("way", ["winograd", "winograd_inline"])
 @pytest.mark.parametrize(
-    "shape", [(9, 40, 70, 14, 14, (1, 1)), (4, 130, 33, 7, 9, (1, 1))], ids=str
+    "shape",
+    [(9, 40, 70, 14, 14, (1, 1)), (4, 130, 33, 7, 9, (1, 1)), (1, 40, 130, 8, 8, (1, 1))],
+    ids=str,
 )
 def test_same_bits_on_any_thread_count(same_bits, isa, shape, way):
     x, w, dy = operands(shape)

@@ -81,7 +81,7 @@ def choose(
     if not benchmark or os.environ.get("CNNFAST_CONV") in _core.CONV2D_ALGORITHMS:
         return _core.conv2d_choose(y, x, weight, *attributes, direction)
     candidates = _core.conv2d_algorithms(weight, *attributes)
-    if direction != "backward_input":  # forward, a weight may stay packed
+    if direction == "backward_weight":  # which reads no weight
         candidates = tuple(way for way in candidates if way != "winograd_inline")
     if len(candidates) == 1 or y.size == 0 or x.size == 0:
         return candidates[0]
@@ -111,20 +111,22 @@ def _operands(
         array.fill(1.0)
     if direction == "backward_weight":
         return partial(_core.conv2d_backward_weight, w, image_x, image_y, *attributes, way)
-    backward = direction == "backward_input"
-    if way == "winograd_inline":
-        rest = (w.reshape(-1), None, weight, *attributes, way)
-        return partial(_core.conv2d_backward_input, image_x, image_y, *rest)
-    packed = _core.empty((_core.conv2d_packed_size(weight, *attributes, backward, way),))
+    backward, packed = direction == "backward_input", w.reshape(-1)
+    pack: Run | None = None
+    if way != "winograd_inline":
+        packed = _core.empty((_core.conv2d_packed_size(weight, *attributes, backward, way),))
+        pack = partial(_core.conv2d_pack, packed, w, *attributes, backward, way)
+        pack()
     rest = (packed, None, weight, *attributes, way)
-    pack = partial(_core.conv2d_pack, packed, w, *attributes, backward, way)
-    pack()
+    if not backward:
+        return partial(_core.conv2d_forward, image_y, image_x, *rest)
 
     def gradient() -> None:
-        pack()
+        if pack is not None:
+            pack()
         _core.conv2d_backward_input(image_x, image_y, *rest)
 
-    return gradient if backward else partial(_core.conv2d_forward, image_y, image_x, *rest)
+    return gradient
 
 
 def _seconds(run: Run, repeats: int) -> float:

@@ -10,6 +10,7 @@
 #include "../ops/spans.h"
 #include "../ops/steps.h"
 #include "../ops/target_rule.h"
+#include "../ops/winograd.h"
 
 typedef struct {
     const char *isa;

@@ -24,12 +24,16 @@ static const double direct_share[] = {0.90, 0.88, 0.80};
 #define CACHE_SIZE (16.0 * 1024 * 1024)
 /* Tiles that share one pass over the weights, on the two threads that are assumed. */
 #define SHARING_TILES 84
+/* A micro-tile of fewer rows waits for the weights. */
+#define LEAST_ROWS 4.0
 /* Cycles to find one tile and start its transforms. */
 #define TILE_CYCLES 200.0
 /* Bytes a cycle of a core that packing a weight reads and writes. */
 #define PACKING_BYTES 8.0
 /* Cycles to transform a weight inline, of one input and one output channel. */
-#define WEIGHT_CYCLES 19.0
+#define WEIGHT_CYCLES 17.5
+/* Cycles to transform a vector of weights in registers and multiply few tiles with it. */
+#define FEW_CYCLES 190.0
 
 int cnf_conv2d_accepts(const cnf_conv2d *d)
 {
@@ -70,27 +74,45 @@ static double direct_cycles(const cnf_conv2d *d, int direction)
            stream_cycles(4.0 * 9.0 * ci * co) + packing_cycles(9, ci * co, direction);
 }
 
-/* Forward and input gradient. Packed weights pass once for every SHARING_TILES tiles; inline, they
- * are transformed once for every block of tiles. */
+/* Inline, the weights of an input gradient are transformed once for every block of tiles, those of a
+ * forward pass where they meet its few tiles. */
+static double inline_cycles(int direction, double tiles, double weights)
+{
+    double products = CNF_WINOGRAD_POINTS * tiles * weights;
+    double stream = stream_cycles(4.0 * 9.0 * weights);
+    if (direction == CNF_CONV2D_FORWARD)
+        return weights / cnf_kernel->lanes * FEW_CYCLES + stream;
+    return products / (WINOGRAD_SHARE * products_per_cycle()) +
+           ceil(tiles / CNF_WINOGRAD_INLINE_TILES) * (weights * WEIGHT_CYCLES + stream);
+}
+
+/* Packed: the weights pass once for every SHARING_TILES tiles, beside the products where these fetch
+ * them. */
+static double packed_cycles(int direction, double tiles, double weights)
+{
+    const double rows = fmax(tiles, LEAST_ROWS);
+    const double bytes = 4.0 * CNF_WINOGRAD_POINTS * weights;
+    double products = CNF_WINOGRAD_POINTS * rows * weights / (WINOGRAD_SHARE * products_per_cycle());
+    const double passes = fmax(tiles / SHARING_TILES, 1.0);
+    if (!cnf_winograd_fetches(bytes, tiles))
+        return products + passes * stream_cycles(bytes) +
+               packing_cycles(CNF_WINOGRAD_POINTS, weights, direction);
+    /* Forward, a network's other weights have passed since. */
+    const double stream = direction == CNF_CONV2D_FORWARD ? bytes / MEMORY_BYTES : stream_cycles(bytes);
+    return fmax(products, passes * stream) +
+           packing_cycles(CNF_WINOGRAD_POINTS, weights, direction);
+}
+
 static double winograd_cycles(const cnf_conv2d *d, int direction, int inlined)
 {
     const int backward = direction == CNF_CONV2D_BACKWARD_INPUT;
     const double tiles = (double)(backward ? cnf_tiling_of(d->n, d->h, d->w).count
                                            : cnf_tiling_of(d->n, d->oh, d->ow).count);
-    const double channels = (double)(backward ? d->co : d->ci);
-    const double columns = vectors(backward ? d->ci : d->co) * (double)cnf_kernel->lanes;
-    /* A micro-tile of fewer than half of its rows waits for the weights. */
-    const double rows = fmax(tiles, (double)(cnf_kernel->tile_rows / 2 + 1));
-    double products = CNF_WINOGRAD_POINTS * rows * channels * columns;
-    double cycles = products / (WINOGRAD_SHARE * products_per_cycle()) +
-                    tiles * (TILE_CYCLES + (vectors(d->ci) + vectors(d->co)) * TRANSFORM_CYCLES);
-    if (inlined)
-        return cycles + ceil(tiles / CNF_WINOGRAD_INLINE_TILES) *
-                            (channels * columns * WEIGHT_CYCLES +
-                             stream_cycles(4.0 * 9.0 * channels * columns));
-    double passes = tiles > SHARING_TILES ? tiles / SHARING_TILES : 1.0;
-    return cycles + passes * stream_cycles(4.0 * CNF_WINOGRAD_POINTS * channels * columns) +
-           packing_cycles(CNF_WINOGRAD_POINTS, channels * columns, direction);
+    const double weights = (double)(backward ? d->co : d->ci) *
+                           vectors(backward ? d->ci : d->co) * (double)cnf_kernel->lanes;
+    return tiles * (TILE_CYCLES + (vectors(d->ci) + vectors(d->co)) * TRANSFORM_CYCLES) +
+           (inlined ? inline_cycles(direction, tiles, weights)
+                    : packed_cycles(direction, tiles, weights));
 }
 
 /* Weight gradient: both factors are transformed once for every 64 of the other's channels, and the
@@ -107,6 +129,12 @@ static double winograd_weight_cycles(const cnf_conv2d *d)
            3.0 * stream_cycles(4.0 * CNF_WINOGRAD_POINTS * (double)d->ci * columns);
 }
 
+static int gains_few(const cnf_conv2d *d)
+{
+    return cnf_tiling_of(d->n, d->oh, d->ow).count <= CNF_WINOGRAD_FEW &&
+           4.0 * CNF_WINOGRAD_POINTS * (double)(d->ci * d->co) > CNF_WINOGRAD_FETCHED_WEIGHTS;
+}
+
 int64_t cnf_conv2d_choose(const cnf_conv2d *d, int direction)
 {
     const char *forced = getenv("CNNFAST_CONV");
@@ -119,10 +147,13 @@ int64_t cnf_conv2d_choose(const cnf_conv2d *d, int direction)
     double direct = direct_cycles(d, direction);
     if (direction == CNF_CONV2D_BACKWARD_WEIGHT)
         return winograd_weight_cycles(d) < direct ? CNF_CONV2D_WINOGRAD : CNF_CONV2D_DIRECT;
-    double winograd = winograd_cycles(d, direction, 0);
-    /* Forward, a weight may stay packed from call to call. */
-    if (direction == CNF_CONV2D_BACKWARD_INPUT && winograd_cycles(d, direction, 1) < winograd)
-        return winograd_cycles(d, direction, 1) < direct ? CNF_CONV2D_WINOGRAD_INLINE
-                                                         : CNF_CONV2D_DIRECT;
-    return winograd < direct ? CNF_CONV2D_WINOGRAD : CNF_CONV2D_DIRECT;
+    const double packed = winograd_cycles(d, direction, 0);
+    /* Forward, a weight may stay packed from call to call: only few tiles gain, and only of weights
+     * that L2 does not hold. */
+    const double inlined = direction == CNF_CONV2D_FORWARD && !gains_few(d)
+                               ? INFINITY
+                               : winograd_cycles(d, direction, 1);
+    if (fmin(packed, inlined) >= direct)
+        return CNF_CONV2D_DIRECT;
+    return inlined < packed ? CNF_CONV2D_WINOGRAD_INLINE : CNF_CONV2D_WINOGRAD;
 }

@@ -5,7 +5,7 @@
  * transform M into the output with bias and epilogue. V and M of a block stay in the L2 cache, U streams.
  * The input gradient is the same with rotated weights. Source: A. Lavin, S. Gray, "Fast algorithms
  * for convolutional neural networks", 2016; transforms in tiles/winograd.inc. */
-#include "winograd.h"
+#include "winograd_job.h"
 
 #include <string.h>
 
@@ -16,13 +16,9 @@
 /* V of a block: 384 KiB of L2, but no more than 7 micro-tiles high, where M would grow instead. */
 #define V_FLOATS (96 * 1024)
 #define BLOCK_MICRO_TILES 7
-/* Weights that L3 does not hold stream from memory once a block: then at least 42 tiles share them,
- * at the price of a V that overflows L2 (512 channels, 7x7: 890 GFLOP/s instead of 630). */
-#define LARGE_WEIGHTS (16.0 * 1024 * 1024)
+/* So many tiles at least share weights that stream from memory, at the price of a V that overflows L2
+ * (512 channels, 7x7: 890 GFLOP/s instead of 630). */
 #define SHARING_TILES 42
-/* Weights that L2 does not hold are fetched during the product before, where few tiles use each. */
-#define FETCHED_WEIGHTS (4.0 * 1024 * 1024)
-#define FETCHING_TILES 84
 
 /* Channels transformed together: the points lie so far apart that they share the sets of L1. As
  * many are fetched ahead. */
@@ -32,45 +28,15 @@
 /* Transforming a tile's input takes as long as multiplying it with 0.3 panels. */
 #define INPUT_PANELS 0.3
 
-/* A weight OIHW as one direction reads it. */
-typedef struct {
-    const float *w;
-    int64_t channels, columns, channel, column; /* sizes, then strides in w */
-    int64_t first_tap, tap;                     /* rotated by 180 degrees: 8 and -1 */
-} weight_view;
-
-/* One direction of a convolution: the target's pixels from the source's. */
-typedef struct {
-    float *target;
-    const float *source, *packed, *bias;
-    int inlined; /* what stands for the packed weight is the weight */
-    weight_view weight;
-    int64_t n, source_h, source_w, source_pitch, target_h, target_w, target_pitch;
-    int64_t channels, columns, pad_top, pad_left;
-    cnf_tiling tiling;
-    int64_t block;                          /* tiles of a task */
-    int64_t blocks, column_blocks;          /* tasks */
-    int64_t panels, panels_per_block;
-    int fetching;                           /* each product fetches the weights of the next */
-    int64_t v_pitch, v_stride, m_stride;    /* floats from a tile of V to the next; from a point */
-    int64_t u_stride;                       /* from a point of an inline weight to the next */
-    float *scratch;
-    size_t thread_floats;
-    size_t sums_bytes; /* of the partial sums, which stand before the threads' scratch */
-    double *partial;   /* [blocks][2][columns], or NULL */
-    const cnf_finish *finish; /* or NULL */
-    const float *residual;    /* or NULL */
-} winograd_job;
-
 int cnf_winograd_fits(const cnf_conv2d *d)
 {
     return d->kh == 3 && d->kw == 3 && d->stride_h == 1 && d->stride_w == 1 && d->dilation_h == 1 &&
            d->dilation_w == 1 && d->groups == 1 && d->pad_top <= 2 && d->pad_left <= 2;
 }
 
-static weight_view view_of(const float *w, const cnf_conv2d *d, int backward)
+static cnf_weight_view view_of(const float *w, const cnf_conv2d *d, int backward)
 {
-    return (weight_view){
+    return (cnf_weight_view){
         .w = w,
         .channels = backward ? d->co : d->ci,
         .columns = backward ? d->ci : d->co,
@@ -83,7 +49,7 @@ static weight_view view_of(const float *w, const cnf_conv2d *d, int backward)
 
 /* Few blocks: cut the columns too, so that the threads end together, at the price of transforming
  * the input again. Counted in panels that a block of tiles is multiplied with. */
-static void cut_columns(winograd_job *job)
+static void cut_columns(cnf_winograd_job *job)
 {
     double best = 0;
     for (int64_t each = job->panels; each >= 1; each--) {
@@ -98,9 +64,40 @@ static void cut_columns(winograd_job *job)
     }
 }
 
-static void plan(winograd_job *job, const cnf_conv2d *d, int backward)
+/* Blocks of tiles, each multiplied with all panels or some. */
+static void plan_blocks(cnf_winograd_job *job, int sums)
 {
-    *job = (winograd_job){
+    const int64_t micro = cnf_kernel->tile_rows;
+    job->panels = cnf_ceil_div(job->columns, cnf_kernel->panel);
+    /* An odd multiple of a cache line: rows of a micro-tile spread over the sets of L1. */
+    job->v_pitch = cnf_round_up(job->channels, 32) + 16;
+    const double weights = 4.0 * POINTS * (double)(job->channels * job->columns);
+    int64_t least = weights > CNF_WINOGRAD_LARGE_WEIGHTS ? SHARING_TILES / micro : 1;
+    if (weights > CNF_WINOGRAD_FETCHED_WEIGHTS) /* each block streams them */
+        least = cnf_max(least, 2);
+    if (job->inlined)
+        least = CNF_WINOGRAD_INLINE_TILES / micro;
+    int64_t block = V_FLOATS / (POINTS * job->v_pitch) / micro;
+    block = micro * cnf_max(least, cnf_min(block, BLOCK_MICRO_TILES));
+    /* Equal blocks: 16 tiles are 8 and 8, not 14 and 2; and as many for every thread, unless a
+     * block's sums would show it. */
+    int64_t blocks = cnf_max(1, cnf_ceil_div(job->tiling.count, block));
+    if (blocks > 1 && !sums)
+        blocks = cnf_round_up(blocks, cnf_threads());
+    job->block = cnf_max(1, cnf_ceil_div(job->tiling.count, blocks));
+    job->fetching = !job->inlined && cnf_winograd_fetches(weights, (double)job->tiling.count);
+    job->blocks = cnf_ceil_div(job->tiling.count, job->block);
+    cut_columns(job);
+    job->v_stride = job->block * job->v_pitch + 16;
+    job->m_pitch = cnf_kernel->panel;
+    job->m_stride = job->block * job->m_pitch + 16;
+    job->u_stride = job->inlined ? INLINE_CHANNELS * cnf_kernel->panel + 16 : 0;
+    job->thread_floats = (size_t)(POINTS * (job->v_stride + job->m_stride + job->u_stride));
+}
+
+static void plan(cnf_winograd_job *job, const cnf_conv2d *d, int backward)
+{
+    *job = (cnf_winograd_job){
         .n = d->n,
         .source_h = backward ? d->oh : d->h,
         .source_w = backward ? d->ow : d->w,
@@ -114,60 +111,39 @@ static void plan(winograd_job *job, const cnf_conv2d *d, int backward)
         .pad_left = backward ? 2 - d->pad_left : d->pad_left,
         .inlined = d->algorithm == CNF_CONV2D_WINOGRAD_INLINE,
     };
-    const int64_t micro = cnf_kernel->tile_rows;
     job->tiling = cnf_tiling_of(job->n, job->target_h, job->target_w);
-    job->panels = cnf_ceil_div(job->columns, cnf_kernel->panel);
-    /* An odd multiple of a cache line: rows of a micro-tile spread over the sets of L1. */
-    job->v_pitch = cnf_round_up(job->channels, 32) + 16;
-    const double weights = 4.0 * POINTS * (double)(job->channels * job->columns);
-    int64_t least = weights > LARGE_WEIGHTS ? SHARING_TILES / micro : 1;
-    if (weights > FETCHED_WEIGHTS && job->tiling.count <= 2 * micro)
-        least = 2; /* rather than stream the weights twice */
-    if (job->inlined)
-        least = CNF_WINOGRAD_INLINE_TILES / micro;
-    int64_t block = V_FLOATS / (POINTS * job->v_pitch) / micro;
-    block = micro * cnf_max(least, cnf_min(block, BLOCK_MICRO_TILES));
-    /* Equal blocks: 16 tiles are 8 and 8, not 14 and 2; and as many for every thread, unless a
-     * block's sums would show it. */
-    int64_t blocks = cnf_max(1, cnf_ceil_div(job->tiling.count, block));
-    if (blocks > 1 && (backward || !d->epilogue.sums))
-        blocks = cnf_round_up(blocks, cnf_threads());
-    job->block = cnf_max(1, cnf_ceil_div(job->tiling.count, blocks));
-    job->fetching = !job->inlined && (weights > LARGE_WEIGHTS || (weights > FETCHED_WEIGHTS &&
-                                                                   job->tiling.count <= FETCHING_TILES));
-    job->blocks = cnf_ceil_div(job->tiling.count, job->block);
-    cut_columns(job);
-    job->v_stride = job->block * job->v_pitch + 16;
-    job->m_stride = job->block * cnf_kernel->panel + 16;
-    job->u_stride = job->inlined ? INLINE_CHANNELS * cnf_kernel->panel + 16 : 0;
-    job->thread_floats = (size_t)(POINTS * (job->v_stride + job->m_stride + job->u_stride));
+    if (!backward && job->inlined && job->tiling.count <= CNF_WINOGRAD_FEW)
+        cnf_winograd_few_plan(job);
+    else
+        plan_blocks(job, !backward && d->epilogue.sums);
     if (!backward && d->epilogue.sums)
         job->sums_bytes = cnf_sums_bytes(job->blocks, job->columns);
 }
 
 size_t cnf_winograd_scratch(const cnf_conv2d *d, int backward)
 {
-    winograd_job job;
+    cnf_winograd_job job;
     plan(&job, d, backward);
     return job.sums_bytes + sizeof(float) * job.thread_floats * (size_t)cnf_threads();
 }
 
-static void transform_input(const winograd_job *job, int64_t first, int64_t count, float *v)
+void cnf_winograd_transform_input(const cnf_winograd_job *job, int64_t first, int64_t count,
+                                  int64_t channel, int64_t channels, float *v)
 {
     const int64_t row = job->source_w * job->source_pitch;
     for (int64_t t = 0; t < count; t++) {
         const cnf_tile tile = cnf_tile_at(&job->tiling, first + t);
         const int64_t y = tile.row - job->pad_top, x = tile.col - job->pad_left;
         const float *pixel = job->source + (tile.image * job->source_h + y) * row +
-                             x * job->source_pitch;
+                             x * job->source_pitch + channel;
         cnf_kernel->winograd_input(v + t * job->v_pitch, job->v_stride, pixel, row,
                                    job->source_pitch, -y, job->source_h - y, -x, job->source_w - x,
-                                   job->channels);
+                                   channels);
     }
 }
 
 /* M (+)= V U of `channels` channels from `channel` on; U[36] `u_stride` floats apart. */
-static void multiply(const winograd_job *job, int64_t count, int64_t columns, const float *v,
+static void multiply(const cnf_winograd_job *job, int64_t count, int64_t columns, const float *v,
                      int64_t channel, int64_t channels, const float *u, int64_t u_stride, float *m)
 {
     const int64_t panel = cnf_kernel->panel;
@@ -184,7 +160,7 @@ static void multiply(const winograd_job *job, int64_t count, int64_t columns, co
 }
 
 /* u[36][channels][panel], `u_stride` floats apart, of one panel's columns. */
-static void transform_weight(const weight_view *view, int64_t p, int64_t channel, int64_t channels,
+static void transform_weight(const cnf_weight_view *view, int64_t p, int64_t channel, int64_t channels,
                              float *u, int64_t u_stride)
 {
     const int64_t panel = cnf_kernel->panel;
@@ -202,7 +178,7 @@ static void transform_weight(const weight_view *view, int64_t p, int64_t channel
 }
 
 /* One panel: its products, with the weights as they were packed or transformed on the way. */
-static void multiply_panel(const winograd_job *job, int64_t p, int64_t count, const float *v, float *u,
+static void multiply_panel(const cnf_winograd_job *job, int64_t p, int64_t count, const float *v, float *u,
                            float *m)
 {
     const int64_t panel = cnf_kernel->panel, columns = cnf_min(panel, job->columns - p * panel);
@@ -218,7 +194,7 @@ static void multiply_panel(const winograd_job *job, int64_t p, int64_t count, co
     }
 }
 
-static void transform_output(const winograd_job *job, int64_t first, int64_t count, const float *m,
+static void transform_output(const cnf_winograd_job *job, int64_t first, int64_t count, const float *m,
                              int64_t column, int64_t columns, cnf_finish *finish)
 {
     const int64_t pitch = job->target_pitch;
@@ -230,16 +206,16 @@ static void transform_output(const winograd_job *job, int64_t first, int64_t cou
         cnf_kernel->winograd_output(job->target + at * pitch + column, job->target_w * pitch, pitch,
                                     cnf_min(4, job->target_h - tile.row),
                                     cnf_min(4, job->target_w - tile.col),
-                                    m + t * cnf_kernel->panel, job->m_stride,
+                                    m + t * job->m_pitch, job->m_stride,
                                     job->bias ? job->bias + column : NULL, columns, finish);
     }
 }
 
-/* One panel of a block of tiles, with the epilogue if there is one. */
-static void finish_panel(const winograd_job *job, int64_t block, int64_t count, const float *m,
-                         int64_t column, int64_t columns)
+void cnf_winograd_finish(const cnf_winograd_job *job, int64_t block, const float *m, int64_t column,
+                         int64_t columns)
 {
     const int64_t first = block * job->block;
+    const int64_t count = cnf_min(job->block, job->tiling.count - first);
     if (!job->finish) {
         transform_output(job, first, count, m, column, columns, NULL);
         return;
@@ -257,7 +233,7 @@ static void finish_panel(const winograd_job *job, int64_t block, int64_t count, 
 
 static void winograd_task(const void *context, int64_t index, int thread)
 {
-    const winograd_job *job = context;
+    const cnf_winograd_job *job = context;
     const int64_t panel = cnf_kernel->panel;
     const int64_t block = index / job->column_blocks, first = block * job->block;
     const int64_t count = cnf_min(job->block, job->tiling.count - first);
@@ -265,10 +241,10 @@ static void winograd_task(const void *context, int64_t index, int thread)
     const int64_t end_panel = cnf_min(job->panels, first_panel + job->panels_per_block);
     float *v = job->scratch + (size_t)thread * job->thread_floats;
     float *m = v + POINTS * job->v_stride, *u = m + POINTS * job->m_stride;
-    transform_input(job, first, count, v);
+    cnf_winograd_transform_input(job, first, count, 0, job->channels, v);
     for (int64_t p = first_panel; p < end_panel; p++) {
         multiply_panel(job, p, count, v, u, m);
-        finish_panel(job, block, count, m, p * panel, cnf_min(panel, job->columns - p * panel));
+        cnf_winograd_finish(job, block, m, p * panel, cnf_min(panel, job->columns - p * panel));
     }
     if (job->finish && job->finish->streams)
         cnf_stream_end();
@@ -278,7 +254,7 @@ void cnf_winograd_run(float *target, double *sums, const float *source, const fl
                       const float *bias, const float *residual, const cnf_conv2d *d, int backward,
                       void *scratch)
 {
-    winograd_job job;
+    cnf_winograd_job job;
     plan(&job, d, backward);
     job.target = target;
     job.source = source;
@@ -298,7 +274,10 @@ void cnf_winograd_run(float *target, double *sums, const float *source, const fl
         job.partial = d->epilogue.sums ? scratch : NULL;
     }
     double flops = 2.0 * POINTS * (double)job.tiling.count * (double)(job.channels * job.columns);
-    cnf_parallel(job.blocks * job.column_blocks, flops * CNF_NS_PER_FLOP, winograd_task, &job);
+    if (job.few)
+        cnf_winograd_few_run(&job, flops * CNF_NS_PER_FLOP);
+    else
+        cnf_parallel(job.blocks * job.column_blocks, flops * CNF_NS_PER_FLOP, winograd_task, &job);
     if (job.partial)
         cnf_sums_join(sums, job.partial, job.blocks, job.columns);
 }
@@ -309,7 +288,7 @@ void cnf_winograd_run(float *target, double *sums, const float *source, const fl
 
 typedef struct {
     float *packed; /* [panels][36][channels][panel] */
-    weight_view weight;
+    cnf_weight_view weight;
     int64_t channel_blocks;
 } pack_job;
 

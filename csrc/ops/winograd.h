@@ -8,6 +8,14 @@
 #define CNF_WINOGRAD_POINTS 36 /* products a tile: (4 + 3 - 1)^2 */
 /* Tiles that share a weight transformed inline: of 56, 84 and 112 the last was 2 to 5 % ahead. */
 #define CNF_WINOGRAD_INLINE_TILES 112
+/* Up to so many tiles meet an inline weight in registers, forward. With two rounds of four the pass of
+ * 512 channels gained 20 %, that of 256 nothing; nor did gradients, which read weights in short pieces. */
+#define CNF_WINOGRAD_FEW 4
+/* Weights that L3 does not hold stream from memory once a block. */
+#define CNF_WINOGRAD_LARGE_WEIGHTS (16.0 * 1024 * 1024)
+/* Weights that L2 does not hold are fetched during the product before, where few tiles use each. */
+#define CNF_WINOGRAD_FETCHED_WEIGHTS (4.0 * 1024 * 1024)
+#define CNF_WINOGRAD_FETCHING_TILES 84
 
 /* A grid of 4x4 output tiles over images, row by row. */
 typedef struct {
@@ -31,6 +39,13 @@ static inline cnf_tile cnf_tile_at(const cnf_tiling *t, int64_t index)
 }
 
 int cnf_winograd_fits(const cnf_conv2d *d);
+
+/* Whether each product fetches the weights of the next: `bytes` of packed weights in all. */
+static inline int cnf_winograd_fetches(double bytes, double tiles)
+{
+    return bytes > CNF_WINOGRAD_LARGE_WEIGHTS ||
+           (bytes > CNF_WINOGRAD_FETCHED_WEIGHTS && tiles <= CNF_WINOGRAD_FETCHING_TILES);
+}
 
 static inline int cnf_is_winograd(const cnf_conv2d *d)
 {
