@@ -10,13 +10,25 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["generator", "get_state", "manual_seed", "set_state"]
+from .replay import refuse_replay
+
+__all__ = ["generator", "get_state", "manual_seed", "new_seed", "set_state"]
 
 _generator: np.random.Generator | None = None
 
 
 def generator() -> np.random.Generator:
     """Return the process-wide generator, made from the system's entropy on first use."""
+    refuse_replay("a random number")
+    return _shared()
+
+
+def new_seed() -> int:
+    """Draw the seed of a kernel that makes its own random numbers, which a replay can renew."""
+    return int(_shared().integers(2**63))
+
+
+def _shared() -> np.random.Generator:
     global _generator  # made late: importing numpy.random takes a fifth of importing cnnfast
     if _generator is None:
         _generator = np.random.Generator(np.random.PCG64())

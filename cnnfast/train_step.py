@@ -102,8 +102,8 @@ class TrainStep:
         What the model returned in the last call, if that was a Tensor.
     reason : str or None
         Why the last call ran eagerly; None where it was a recorded one. A model cannot be recorded
-        that looks at values (``if x.max() > 0``), has hooks, or computes in NumPy; a warning says
-        so once.
+        that looks at values (``if x.max() > 0``), has hooks, draws random numbers other than
+        dropout's, or computes in NumPy; a warning says so once.
 
     Raises
     ------

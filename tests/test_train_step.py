@@ -365,6 +365,18 @@ def test_a_hook_of_a_gradient_runs_eagerly() -> None:
         expect_equal(halve)
 
 
+class Noisy(nn.Sequential):
+    """Adds noise to its input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x + cnnfast.randn_like(x))
+
+
+def test_noise_that_the_model_draws_runs_eagerly() -> None:
+    with pytest.warns(UserWarning, match="a random number"):
+        expect_equal(build=lambda: Noisy(small()))
+
+
 def test_an_average_over_all_batches_runs_eagerly() -> None:
     def build() -> nn.Module:
         norm = nn.BatchNorm2d(1, momentum=None)

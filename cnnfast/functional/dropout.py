@@ -7,7 +7,7 @@ import numpy as np
 from .. import _core
 from ..autograd import record, record_in_place
 from ..layout import as_dense, as_image, as_rows
-from ..random import generator
+from ..random import new_seed
 from ..replay import on_replay
 from ..tensor import Tensor, as_float
 from .arithmetic import MUL
@@ -21,7 +21,7 @@ def _seed() -> np.ndarray:
     seed = np.empty(1, np.int64)
 
     def draw() -> None:
-        seed[0] = generator().integers(2**63)
+        seed[0] = new_seed()
 
     draw()
     on_replay(draw, seed)
