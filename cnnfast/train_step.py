@@ -95,6 +95,9 @@ class TrainStep:
         Largest 2-norm of all gradients of the model together (`nn.utils.clip_grad_norm_`).
     ema : EMA, optional
         Average of the model's weights, updated after each step.
+    accumulate : int
+        Update once in so many calls, by the mean of their gradients: as with batches that are so
+        many times as large, in the memory of one.
 
     Attributes
     ----------
@@ -108,7 +111,7 @@ class TrainStep:
     Raises
     ------
     ValueError
-        If `clip_norm` is not more than 0.
+        If `clip_norm` is not more than 0 or `accumulate` is less than 1.
 
     Notes
     -----
@@ -139,11 +142,17 @@ class TrainStep:
         *,
         clip_norm: float | None = None,
         ema: EMA | None = None,
+        accumulate: int = 1,
     ) -> None:
         if clip_norm is not None and not clip_norm > 0:
             raise ValueError(f"TrainStep: clip_norm is {clip_norm}, expected more than 0")
+        if accumulate < 1:
+            raise ValueError(f"TrainStep: accumulate is {accumulate}, expected 1 or more")
         self.model, self.loss, self.optimizer = model, loss, optimizer
-        self.clip_norm, self.ema = clip_norm, ema
+        self.clip_norm, self.ema, self.accumulate = clip_norm, ema, accumulate
+        self._position = 0  # of the next call among those that make one update
+        self._sums: dict[Tensor, Tensor] = {}  # gradients of the calls before it
+        self._reached: set[Tensor] = set()  # of those, what some backward has added to
         self.scores: Tensor | None = None
         self.reason: str | None = None
         self._recordings: OrderedDict[Hashable, _Recorded | str] = OrderedDict()
@@ -167,6 +176,11 @@ class TrainStep:
         Tensor
             The loss before the update, without a gradient.
         """
+        loss = self._call(x, *targets)
+        self._position = (self._position + 1) % self.accumulate
+        return loss
+
+    def _call(self, x: Any, *targets: Any) -> Tensor:
         arrays = (_dense(x), *(_dense_target(target) for target in targets))
         key = (signature_of(arrays), self._key())
         found = self._recordings.get(key)
@@ -234,17 +248,41 @@ class TrainStep:
         from . import nn
 
         self._forget_gradients()
+        if self.accumulate > 1:
+            self._add_to_sums()
         with enable_grad():
             scores = self.model(x)
             loss = self.loss(scores, *targets)
-        loss.backward()
-        if self.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
-        self.optimizer.step()
-        if self.ema is not None:
-            self.ema.update()
+            share = loss if self.accumulate == 1 else loss * (1 / self.accumulate)
+        share.backward()
+        if self.accumulate > 1:
+            self._pass_over_unreached()
+        if self._position == self.accumulate - 1:
+            if self.clip_norm is not None:
+                nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+            self.optimizer.step()
+            if self.ema is not None:
+                self.ema.update()
         self._forget_gradients()
         return loss, scores
+
+    def _add_to_sums(self) -> None:
+        """Have backward add to the gradients of the calls before, or to zero."""
+        for tensor in self._all_tensors():
+            if tensor.requires_grad:
+                if tensor not in self._sums:
+                    self._sums[tensor] = Tensor.wrap(np.zeros(tensor.shape, np.float32))
+                tensor.grad = Tensor.wrap(self._sums[tensor].array)
+                if self._position == 0:
+                    _core.fill(tensor.grad.array, 0.0)
+
+    def _pass_over_unreached(self) -> None:
+        """Take zeros that no backward has added to for no gradient, as eager code does."""
+        for tensor in self._sums:
+            if tensor.grad is not None and tensor.grad.version_counter[0] > 0:
+                self._reached.add(tensor)
+            elif tensor not in self._reached:
+                tensor.grad = None
 
     def _forget_gradients(self) -> None:
         self.optimizer.zero_grad()
@@ -286,7 +324,8 @@ class TrainStep:
             (len(group["params"]), *[bool(v) for k, v in group.items() if k != "params"])
             for group in self.optimizer.param_groups
         ])
-        return self._model_key, trained, settings, self.clip_norm
+        place = (self._position == 0, self._position == self.accumulate - 1)
+        return self._model_key, trained, settings, self.clip_norm, place
 
     def _look_at_modules(self) -> tuple[Hashable, list[Tensor]]:
         """Return the modules with their plain attributes, and their parameters and buffers."""
@@ -313,7 +352,7 @@ class TrainStep:
             value for values in self.optimizer.state.values() for value in values.values()
             if isinstance(value, Tensor)
         ]
-        return list(dict.fromkeys((*self._tensors, *trained, *states)))
+        return list(dict.fromkeys((*self._tensors, *trained, *states, *self._sums.values())))
 
     def _owners(self) -> tuple[Any, ...]:
         return self.optimizer.state, None if self.ema is None else self.ema.shadow

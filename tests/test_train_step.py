@@ -313,6 +313,48 @@ def test_several_losses_and_targets() -> None:
     assert step.reason is None and losses[-1] < losses[0]
 
 
+class Spare(nn.Sequential):
+    """Has a parameter that nothing uses, which weight decay must leave alone."""
+
+    def __init__(self) -> None:
+        super().__init__(*small())
+        self.spare = nn.Parameter(np.ones(3, np.float32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in list(self)[:6]:
+            x = layer(x)
+        return x
+
+
+def accumulated(recorded: bool, make: Make) -> tuple[nn.Module, list[float]]:
+    """A model after two and a half updates of three batches each, and the losses."""
+    cnnfast.manual_seed(2)
+    model, losses = Spare(), []
+    optimizer = make(model.parameters())
+    step = TrainStep(model, F.cross_entropy, optimizer, clip_norm=0.5, accumulate=3)
+    for i, (x, y) in enumerate([*SMALL, *SMALL[:2]]):
+        if recorded:
+            losses.append(float(step(x, y)))
+            continue
+        loss = F.cross_entropy(model(Tensor(x)), Tensor(y))
+        (loss * (1 / 3)).backward()
+        losses.append(float(loss))
+        if i % 3 == 2:
+            nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+            optimizer.step()
+            optimizer.zero_grad()
+    assert step.reason is None
+    return model, losses
+
+
+@pytest.mark.parametrize("make", [sgd, optim.Adam])
+def test_gradients_of_several_calls_make_one_update(make: Make) -> None:
+    (model, losses), (wanted, wanted_losses) = (accumulated(r, make) for r in (True, False))
+    assert losses == wanted_losses
+    for name, value in wanted.state_dict().items():
+        np.testing.assert_array_equal(model.state_dict()[name].numpy(), value.numpy())
+
+
 def test_gradients_do_not_outlive_a_step() -> None:
     run = Run(True)
     for x, y in SMALL[:2]:
@@ -399,9 +441,14 @@ def test_errors_are_those_of_eager_code_and_change_nothing() -> None:
     assert np.isfinite(run.losses).all()
 
 
-def test_clip_norm_is_checked() -> None:
-    with pytest.raises(ValueError, match="clip_norm is 0, expected more than 0"):
-        Run(True, clip_norm=0)
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"clip_norm": 0}, "clip_norm is 0, expected more"), ({"accumulate": 0}, "accumulate is 0")],
+)
+def test_settings_are_checked(settings: dict[str, Any], message: str) -> None:
+    model = small()
+    with pytest.raises(ValueError, match=message):
+        TrainStep(model, F.cross_entropy, sgd(model.parameters()), **settings)
 
 
 def test_a_steady_step_takes_no_new_memory() -> None:
