@@ -187,7 +187,7 @@ cnf_status cnf_depthwise_forward(float *y, double *sums, const float *x, const f
     const cnf_finish finish = cnf_finish_make(&d->epilogue);
     sweep s = make_sweep(d, CNF_DEPTHWISE_FORWARD);
     s.y = y, s.x = x, s.weight = weight, s.bias = bias, s.residual = residual;
-    if (cnf_finish_needed(&d->epilogue, residual))
+    if (!cnf_depthwise_bounds(&s.cut, &d->epilogue, residual))
         s.finish = &finish;
     if (d->epilogue.sums)
         s.partial = scratch;

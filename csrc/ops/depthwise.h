@@ -36,6 +36,8 @@ typedef struct {
     int64_t block, blocks;        /* channels of a task, whole vectors */
     int64_t band;                 /* rows that a piece goes down at most */
     int fetches, streams;         /* larger than L3: source ahead, result past the caches */
+    int bounded;                  /* the result is kept within [low, high] */
+    float low, high;
 } cnf_depthwise_cut;
 
 /* `enough`: there are rows to keep the threads busy, so that channels need not. */
@@ -43,6 +45,9 @@ cnf_depthwise_cut cnf_depthwise_cut_up(const cnf_depthwise *d, cnf_depthwise_way
 /* row_spans, col_spans, col_count: they stand in scratch. */
 size_t cnf_depthwise_cut_scratch(const cnf_depthwise *d);
 void cnf_depthwise_cut_spans(cnf_depthwise_cut *cut, void *scratch);
+
+/* Let the tiles apply an epilogue of nothing but bounds; 0 where there is more to it. */
+int cnf_depthwise_bounds(cnf_depthwise_cut *cut, const cnf_epilogue *e, const float *residual);
 
 /* The rows and channels of a piece; columns follow with cnf_depthwise_set_columns. */
 cnf_depthwise_piece cnf_depthwise_rows(const cnf_depthwise_cut *cut, int64_t row, int64_t end,

@@ -5,6 +5,7 @@
  * read with the same taps, all of them inside the image; in the input gradient with stride s these
  * are inputs of one remainder modulo s. */
 #include "depthwise.h"
+#include "epilogue.h"
 #include "../machine/machine.h"
 
 typedef cnf_depthwise_axis axis;
@@ -202,6 +203,16 @@ void cnf_depthwise_cut_spans(cnf_depthwise_cut *cut, void *scratch)
     cut->col_count = cut->tiled ? make_tiles(&cut->cols, cols) : make_spans(&cut->cols, cols);
 }
 
+int cnf_depthwise_bounds(cnf_depthwise_cut *cut, const cnf_epilogue *e, const float *residual)
+{
+    const cnf_finish finish = cnf_finish_make(e);
+    if (residual || e->sums || finish.kind != cnf_unary_identity)
+        return 0;
+    cut->bounded = e->activation != cnf_unary_identity;
+    cut->low = finish.low, cut->high = finish.high;
+    return 1;
+}
+
 cnf_depthwise_piece cnf_depthwise_rows(const cnf_depthwise_cut *cut, int64_t row, int64_t end,
                                        int64_t block)
 {
@@ -215,5 +226,8 @@ cnf_depthwise_piece cnf_depthwise_rows(const cnf_depthwise_cut *cut, int64_t row
         .row_step = cut->rows.tap_step,
         .filter_step = cut->rows.k_step,
         .fresh = cut->fetches ? cut->rows.in_step : 0,
+        .bounded = cut->bounded,
+        .low = cut->low,
+        .high = cut->high,
     };
 }

@@ -330,6 +330,7 @@ cnf_status cnf_separable_forward(float *y, const float *x, const float *expand,
     s.y = y, s.x = x, s.residual = residual, s.blocks = blocks;
     s.expand = make_layer(expand, expand_bias, &d->expand.epilogue);
     s.depthwise = make_layer(weight, bias, &d->depthwise.epilogue);
+    s.depthwise.finishes = !cnf_depthwise_bounds(&s.cut, &d->depthwise.epilogue, NULL);
     s.project = make_layer(project, project_bias, &d->project.epilogue);
     s.own = (char *)blocks + segment_bytes(&s);
     for (int thread = 0; thread < cnf_threads(); thread++) {

@@ -33,6 +33,8 @@ typedef struct {
     int stride, scatter;
     int64_t fresh; /* source rows that no row before has read: fetch the next row's; 0: do not */
     int streams;   /* the result goes past the caches: it is of whole cache lines */
+    int bounded;   /* the result is kept within [low, high] */
+    float low, high;
 } cnf_depthwise_piece;
 
 #endif
