@@ -121,7 +121,9 @@ static double winograd_weight_cycles(const cnf_conv2d *d)
 {
     const double tiles = (double)cnf_tiling_of(d->n, d->oh, d->ow).count;
     const double columns = vectors(d->co) * (double)cnf_kernel->lanes;
-    double products = CNF_WINOGRAD_POINTS * tiles * (double)d->ci * columns;
+    /* Few channels are few sums at a time, which wait for each other. */
+    const double rows = fmax((double)d->ci, (double)(cnf_kernel->tile_rows / 2 + 1));
+    double products = CNF_WINOGRAD_POINTS * tiles * rows * columns;
     double input = vectors(d->ci) * (double)cnf_ceil_div(d->co, 2 * cnf_kernel->panel);
     double output = vectors(d->co) * (double)cnf_ceil_div(d->ci, 64);
     return products / (WINOGRAD_SHARE * products_per_cycle()) +

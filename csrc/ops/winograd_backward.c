@@ -27,13 +27,14 @@ typedef struct {
     float *dw;
     cnf_tiling tiling;
     int64_t panel, panels, column_blocks, channel_blocks, chunks, blocks;
+    int64_t rows; /* channels of a block */
     int64_t v_pitch, v_stride, d_stride;
-    float *partial; /* [chunks][channel blocks][panels][36][CHANNEL_BLOCK][panel] */
+    float *partial; /* [chunks][channel blocks][panels][36][rows][panel] */
     float *scratch; /* per thread: V, then D of each panel */
     size_t thread_floats, floats;
 } gradient_job;
 
-static int64_t partial_floats(const gradient_job *job) { return POINTS * CHANNEL_BLOCK * job->panel; }
+static int64_t partial_floats(const gradient_job *job) { return POINTS * job->rows * job->panel; }
 
 static void plan(gradient_job *job, const cnf_conv2d *d)
 {
@@ -42,6 +43,7 @@ static void plan(gradient_job *job, const cnf_conv2d *d)
     job->panels = cnf_ceil_div(d->co, job->panel);
     job->column_blocks = cnf_ceil_div(job->panels, TASK_PANELS);
     job->channel_blocks = cnf_ceil_div(d->ci, CHANNEL_BLOCK);
+    job->rows = cnf_min(d->ci, CHANNEL_BLOCK);
     job->blocks = cnf_ceil_div(job->tiling.count, TILE_BLOCK);
     int64_t tasks = cnf_max(1, job->column_blocks * job->channel_blocks);
     job->chunks = cnf_max(1, cnf_min(job->blocks, cnf_ceil_div(WANTED_TASKS, tasks)));
@@ -107,7 +109,7 @@ static void gradient_task(const void *context, int64_t index, int thread)
         for (int64_t point = 0; point < POINTS; point++)
             for (int64_t p = 0; p < panels; p++)
                 cnf_kernel->gemm_strip(
-                    partial + p * partial_floats(job) + point * CHANNEL_BLOCK * job->panel, job->panel,
+                    partial + p * partial_floats(job) + point * job->rows * job->panel, job->panel,
                     channels, cnf_min(job->panel, job->d->co - (first_panel + p) * job->panel),
                     v + point * job->v_stride, 1, job->v_pitch, &segment, 1,
                     d + (p * POINTS + point) * job->d_stride, NULL, block > first_block, cnf_nothing_ahead);
@@ -132,7 +134,7 @@ static void finish_task(const void *context, int64_t index, int thread)
     }
     for (int64_t c = 0; c < channels; c++) {
         float g[9 * CNF_MAX_PANEL];
-        cnf_kernel->winograd_kernel(g, sum + c * job->panel, CHANNEL_BLOCK * job->panel);
+        cnf_kernel->winograd_kernel(g, sum + c * job->panel, job->rows * job->panel);
         cnf_kernel->transpose(job->dw + (column * job->d->ci + channel + c) * 9, job->d->ci * 9, g,
                               job->panel, 9, columns);
     }
